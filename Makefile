@@ -1,0 +1,49 @@
+# What a person types. Everything is made inside this folder: .venv (the program), .cache (mosquitto, tools).
+#   PYTHON=python3.12   the Python that makes .venv (any from 3.11 on; found by itself otherwise)
+#   ARGS='...'          passed on to the program that a target runs
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup mosquitto demo test check soak bench lock clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: $(READY) ## make .venv with the commands c5-gateway, c5-receiver, c5-certs, firmware-sim
+
+$(READY): pyproject.toml requirements.lock packaging/setup.sh
+	@PYTHON='$(PYTHON)' packaging/setup.sh $(VENV)
+	@touch $@
+
+mosquitto: # the broker, unpacked into .cache where it isn't installed; it is never started behind anyone's back
+	@packaging/fetch_mosquitto.sh >/dev/null
+
+demo: $(READY) ## the main job on this machine: presses, an outage, a summary (ARGS='--json --presses 200')
+	@packaging/fetch_mosquitto.sh >/dev/null || echo 'No mosquitto to be had: the demo uses the embedded broker.' >&2
+	@$(BIN)/c5-gateway demo $(ARGS)
+
+test: $(READY) mosquitto ## every test but the long ones (ARGS='tests/unit -x')
+	@$(BIN)/pytest -m 'not soak' $(ARGS)
+
+check: $(READY) ## lint, format, types, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q tests/unit/test_imports.py
+
+soak: $(READY) mosquitto ## the long tests
+	@$(BIN)/pytest -m soak $(ARGS)
+
+bench: $(READY) mosquitto ## what we claim, measured beside what others would use
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(READY) ## make the two lock files anew from pyproject.toml (newer versions: ARGS=--upgrade)
+	@packaging/lock.sh $(BIN)/python $(ARGS)
+
+clean: ## remove all that make has made
+	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,161 @@
+"""What can be read from a ledger: by the receiver after a start, and by `watch`, `status` and `verify` beside it.
+
+Each function takes a connection and changes nothing.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.c5.epochs import Epoch
+from gateway.c5.values import KeptRecord, Report, Seen, Snapshot, Span
+from gateway.event import Lane
+from gateway.signing import cose, deterministic, record
+from gateway.signing.record import SYNCHRONISED, Record
+from gateway.topics import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A report as it stands in the ledger."""
+
+    report: Report
+    count: int
+    first_us: int
+    last_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A record as the ledger holds it. `corrected_us` is when it occurred, by the best clock of its epoch (wire.md)."""
+
+    record: Record
+    verified_us: int
+    corrected_us: int
+    expired: bool
+    repeated: bool
+
+
+def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
+    """Return what a centre has to know again after a start."""
+    return Snapshot(
+        signers=list(read_signers(connection)),
+        spans=[
+            Span(gateway, Lane(lane), epoch, bool(held), first, last)
+            for gateway, lane, epoch, held, first, last in connection.execute(
+                "SELECT gateway, lane, epoch, held, first, last FROM spans JOIN chains ON chains.id = chain"
+            )
+        ],
+        firsts=[
+            content
+            for (wire,) in connection.execute(
+                "SELECT wire FROM chains JOIN records ON chain = chains.id AND sequence = 1 ORDER BY epoch"
+            )
+            if (content := _content(wire)) is not None
+        ],
+        epochs=list(_epochs(connection)),
+        seen=read_seen(connection),
+        unproven=[
+            KeptRecord(Route(agency, site, gateway), Lane(lane), arrived_us, wire)
+            for agency, site, gateway, lane, arrived_us, wire in connection.execute(
+                "SELECT agency, site, gateway, lane, arrived_us, wire FROM kept WHERE revoked ORDER BY rowid"
+            )
+        ],
+        reports=[told.report for told in read_reports(connection) if told.report.open],
+    )
+
+
+def read_signers(connection: sqlite3.Connection) -> Iterator[tuple[str, tuple[bytes, ...], int]]:
+    """Yield gateway, chain, and a time for which the chain was proven."""
+    for gateway, chain, proven_us in connection.execute("SELECT gateway, chain, proven_us FROM certificates"):
+        certificates = deterministic.decode(chain)
+        if isinstance(certificates, list):
+            yield gateway, tuple(certificates), proven_us
+
+
+def read_seen(connection: sqlite3.Connection) -> list[Seen]:
+    """Return each gateway by its newest state."""
+    rows = connection.execute(
+        "SELECT agency, site, gateway, epoch, number, online, seen_us, state FROM gateways ORDER BY gateway"
+    )
+    return [
+        Seen(Route(agency, site, gateway), epoch, number, bool(online), seen_us, state)
+        for agency, site, gateway, epoch, number, online, seen_us, state in rows
+    ]
+
+
+def read_reports(connection: sqlite3.Connection) -> list[Told]:
+    """Return all reports, the newest first."""
+    rows = connection.execute(
+        "SELECT type, gateway, detail, text, open, count, first_us, last_us FROM reports ORDER BY last_us DESC"
+    )
+    return [
+        Told(Report(type_, gateway, detail, text, bool(open_)), count, first_us, last_us)
+        for type_, gateway, detail, text, open_, count, first_us, last_us in rows
+    ]
+
+
+def read_kept_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many records of each gateway are kept aside: held, or unproven."""
+    return dict(connection.execute("SELECT gateway, count(*) FROM kept GROUP BY gateway"))
+
+
+def read_record_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many records of each gateway are held."""
+    query = """
+        SELECT gateway, sum(last - first + 1) FROM spans JOIN chains ON chains.id = chain
+        WHERE held GROUP BY gateway"""
+    return dict(connection.execute(query))
+
+
+def read_newest(connection: sqlite3.Connection, count: int) -> list[Held]:
+    """Return the records that were stored last, the newest first."""
+    rows = connection.execute(
+        """
+        SELECT wire, verified_us, expired, repeat_of, began_us
+        FROM records JOIN chains ON chains.id = chain JOIN epochs USING (gateway, epoch)
+        ORDER BY records.id DESC LIMIT ?""",
+        (count,),
+    )
+    return [
+        Held(content, verified_us, corrected(content, began_us), bool(expired), repeat_of is not None)
+        for wire, verified_us, expired, repeat_of, began_us in rows
+        if (content := _content(wire)) is not None
+    ]
+
+
+def corrected(content: Record, began_us: int | None) -> int:
+    """Return when a record occurred, by the best clock of its epoch where its own knew less (wire.md, "Time")."""
+    if began_us is None or content.clock.source in SYNCHRONISED:
+        return content.occurred_us
+    return began_us + 1000 * content.clock.monotonic_ms
+
+
+def _content(wire: bytes) -> Record | None:
+    """Read a record that was verified before it was stored; None if the file was damaged since."""
+    envelope = cose.parse(wire, "record")
+    content = record.decode(envelope.payload) if isinstance(envelope, cose.Envelope) else None
+    return content if isinstance(content, Record) else None
+
+
+def _epochs(connection: sqlite3.Connection) -> Iterator[tuple[str, Epoch]]:
+    query = """
+        SELECT gateway, epoch, first_state_us, superseded_us, zeros, status_known, unstored, ended, past, suspect_of
+        FROM epochs ORDER BY gateway, epoch"""
+    for gateway, epoch, first, superseded, zeros, status_known, unstored, ended, past, suspect in connection.execute(
+        query
+    ):
+        yield (
+            gateway,
+            Epoch(
+                epoch,
+                first,
+                superseded,
+                None if zeros is None else bool(zeros),
+                bool(status_known),
+                None if unstored is None else bool(unstored),
+                bool(ended),
+                bool(past),
+                suspect,
+            ),
+        )

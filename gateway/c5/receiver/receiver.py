@@ -1,0 +1,236 @@
+"""The receiver: what arrives from every broker is judged, committed, acknowledged and receipted, in this order.
+
+    broker ──▶ arrivals (telemetry last) ──▶ centre.receive ──▶ ledger ──commit──▶ PUBACK
+                                                                             └──▶ receipt, sinks
+
+Nothing waits for the disk: the next message is judged while the last one is being committed. A message is acknowledged
+to the broker when all that followed from it is committed, so that a broker with a session gives it again after a crash;
+if the disk fails, the connection is dropped for the same reason. What waits is bounded by what brokers may have in
+flight towards us. The centre speaks on every broker that it is connected to (wire.md, section 3).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from gateway.c5.centre import Centre
+from gateway.c5.receiver.line import Arrived, Dial, Line
+from gateway.c5.reports import Tally
+from gateway.c5.values import Action, Batch, Committed, Keep, Kept, KeptRecord, Learn, Outcome, Remember, Store
+from gateway.errors import StoreError
+from gateway.topics import CENTRE_CERTIFICATES, ROOT
+
+if TYPE_CHECKING:
+    from gateway.c5.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT: Final = 10.0  # seconds (wire.md, section 3)
+TICK: Final = 1.0
+LOGGED: Final = 4096  # troubles logged as warnings; what is new beyond is logged for debugging alone
+Result = TypeVar("Result")
+
+
+class Sink(Protocol):
+    """Where believed records go; it never blocks."""
+
+    left_out: int
+    trouble: str | None
+
+    def put(self, committed: Committed) -> None:
+        """Hand over a committed batch."""
+
+
+class _Waiting:
+    """One message until all that followed from it is committed."""
+
+    __slots__ = ("_arrived", "_left", "failed")
+
+    def __init__(self, arrived: Arrived | None) -> None:
+        self._arrived = arrived
+        self._left = 1
+        self.failed = False
+
+    def more(self) -> None:
+        self._left += 1
+
+    def done(self) -> None:
+        self._left -= 1
+        if self._left == 0 and self._arrived and not self.failed:
+            self._arrived.session.ack(self._arrived.message)
+
+    def fail(self) -> None:
+        self.failed = True
+        if self._arrived:
+            self._arrived.session.end("the ledger's disk failed")
+
+
+class Receiver:
+    """One receiver, until `run` is cancelled. `certificates` is our own chain as CBOR; `wall` is microseconds."""
+
+    def __init__(
+        self,
+        centre: Centre,
+        ledger: "Ledger",
+        brokers: Sequence[tuple[str, Dial]],
+        *,
+        agencies: Sequence[str],
+        certificates: bytes,
+        sinks: Sequence[Sink],
+        wall: Callable[[], int],
+        random: Callable[[], float],
+    ) -> None:
+        self._centre = centre
+        self._ledger = ledger
+        self._certificates = certificates
+        self._sinks = sinks
+        self._wall = wall
+        self._loop = asyncio.get_running_loop()
+        filters = [
+            f"{ROOT}/{agency}/+/+/{channel}" for agency in agencies for channel in ("certificates", "state", "event/+")
+        ]
+        self._lines = [
+            Line(name, dial, filters, heard=self._heard, opened=self._opened, random=random) for name, dial in brokers
+        ]
+        self._first: deque[Arrived] = deque()
+        self._telemetry: deque[Arrived] = deque()
+        self._arrival = asyncio.Event()
+        self._flushing = False
+        self._disk_failed = False
+        self._logged: set[tuple[str, str, str]] = set()
+        self._sink_troubles: dict[int, str | None] = {}
+
+    async def run(self) -> None:
+        """Receive for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._judge(), name="judge")
+            group.create_task(self._tick(), name="tick")
+            group.create_task(self._beat(), name="heartbeat")
+            for line in self._lines:
+                group.create_task(line.keep_connected(), name=f"broker {line.name}")
+
+    def _heard(self, arrived: Arrived) -> None:
+        waiting = self._telemetry if arrived.message.topic.endswith("/event/telemetry") else self._first
+        waiting.append(arrived)
+        self._arrival.set()
+
+    async def _judge(self) -> None:
+        while True:
+            await self._arrival.wait()
+            self._arrival.clear()
+            while self._first or self._telemetry:
+                arrived = (self._first or self._telemetry).popleft()
+                waiting = _Waiting(arrived)
+                message = arrived.message
+                actions = self._centre.receive(message.topic, message.payload, self._wall(), self._loop.time())
+                self._perform(actions, waiting)
+                waiting.done()
+                await asyncio.sleep(0)  # sockets and commits get their turn between two messages
+
+    def _perform(self, actions: Sequence[Action], waiting: _Waiting) -> None:
+        for action in actions:
+            match action:
+                case Store(batch):
+                    judged = replace(batch, verified_us=self._wall())
+                    self._await(self._ledger.store(judged), partial(self._stored, judged), waiting)
+                case Keep(kept):
+                    self._await(self._ledger.keep(kept), partial(self._kept, kept), waiting)
+                case Learn(signer):
+                    self._await(self._ledger.learn(signer), lambda _: None, waiting)
+                    kept_records = self._ledger.take_kept(signer.gateway, signer.thumbprint)
+                    self._await(kept_records, self._examine, waiting)
+                case Remember(seen):
+                    self._await(self._ledger.remember(action), partial(self._remembered, seen.route.gateway), waiting)
+
+    def _follow(self, actions: Sequence[Action]) -> None:
+        """Perform what follows from something that no broker waits for."""
+        self._perform(actions, _Waiting(None))
+
+    def _await(self, future: asyncio.Future[Result], then: Callable[[Result], None], waiting: _Waiting) -> None:
+        """Call `then` once this is committed; a disk that fails is told once."""
+        waiting.more()
+
+        def done(future: asyncio.Future[Result]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is not None:
+                if not isinstance(error, StoreError):
+                    raise error  # our own bug: the event loop reports it
+                if not self._disk_failed:
+                    log.warning("The ledger can't be written, nothing is receipted: %s", error.what)
+                self._disk_failed = True
+                waiting.fail()
+                return
+            if self._disk_failed:
+                self._disk_failed = False
+                log.info("The ledger is written again")
+            then(future.result())
+            waiting.done()
+
+        future.add_done_callback(done)
+
+    def _stored(self, batch: Batch, outcome: Outcome) -> None:
+        self._centre.stored(batch, outcome, self._loop.time())
+        committed = Committed(batch, outcome, self._wall())
+        for sink in self._sinks:
+            sink.put(committed)
+        if not self._flushing:  # one receipt for all that the same commit brought
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _kept(self, kept: Kept, digests: Sequence[bytes]) -> None:
+        self._follow(self._centre.vouched(kept, digests, self._loop.time()))
+
+    def _examine(self, kept: Sequence[KeptRecord]) -> None:
+        self._follow(self._centre.examine(kept, self._loop.time()))
+
+    def _remembered(self, gateway: str, contradicted: Sequence[str]) -> None:
+        for identity in contradicted:
+            text = f"the gateway's state names another record than the held one as {identity}"
+            self._centre.reports.add("record.tampered", gateway, text, identity)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        for topic, payload in self._centre.receipts(self._loop.time(), self._wall()):
+            for line in self._lines:
+                line.publish(topic, payload)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self._follow(self._centre.tick(self._loop.time()))
+            self._flush()
+            self._report(self._centre.reports.drain())
+            for index, sink in enumerate(self._sinks):
+                trouble = sink.trouble
+                if trouble != self._sink_troubles.get(index):
+                    self._sink_troubles[index] = trouble
+                    log.warning("Sink %d: %s (%d records left out so far)", index, trouble or "works", sink.left_out)
+
+    async def _beat(self) -> None:
+        while True:
+            topic, payload = self._centre.heartbeat(self._wall())
+            for line in self._lines:
+                line.publish(topic, payload)
+            await asyncio.sleep(HEARTBEAT)
+
+    def _opened(self, line: Line) -> None:
+        line.publish(f"{CENTRE_CERTIFICATES}/{self._centre.name}", self._certificates, retain=True)
+        line.publish(*self._centre.heartbeat(self._wall()))
+
+    def _report(self, tallies: Sequence[Tally]) -> None:
+        if not tallies:
+            return
+        self._await(self._ledger.report(tallies, self._wall()), lambda _: None, _Waiting(None))
+        for tally in tallies:
+            report = tally.report
+            key = (report.type, report.gateway, report.detail)
+            new = key not in self._logged and len(self._logged) < LOGGED
+            self._logged.add(key) if report.open and new else self._logged.discard(key)
+            level = logging.WARNING if report.open and new else logging.DEBUG if report.open else logging.INFO
+            log.log(level, "%s %s: %s", report.type, report.gateway or "-", report.text)

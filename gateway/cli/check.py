@@ -1,0 +1,251 @@
+"""`c5-gateway check`: every reason why this gateway would not work, one line each, with what to do.
+
+Beside a running service the lines and brokers are asked of it: two programs on one line, or two connections in one
+gateway's name, would disturb each other. Otherwise each is tried for real.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from gateway import app, config, console
+from gateway.cli.said import print_json, say
+from gateway.clock import SystemClock
+from gateway.config import GatewaySettings
+from gateway.drivers.serial_port import try_open
+from gateway.errors import C5Error, CertificateError, LinkError
+from gateway.event import LANE_NAMES, Lane
+from gateway.identity.keystore import Own
+from gateway.mqtt import Broker, Connection
+from gateway.registry.devices import Registry
+from gateway.settings import BrokerSettings, find_settings
+from gateway.signing import message
+from gateway.signing.cose import Envelope, Signer, VerifyingKey, parse
+from gateway.signing.message import Centre
+from gateway.text import _
+from gateway.tls import client_context
+from gateway.topics import CENTRE, CENTRE_CERTIFICATES, Route
+
+DAYS_WARNING: Final = 30  # of a certificate: time enough to renew it
+DAYS_FAILED: Final = 0
+FREE_MB_WARNING: Final = 512
+PROBE_DEADLINE: Final = 10.0  # seconds for a broker to answer everything
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    result: Literal["ok", "warning", "failed"]
+    text: str
+    hint: str = ""
+
+
+def run(path: Path | None, *, as_json: bool) -> bool:
+    """Look at everything; True if nothing failed. Settings that can't be read end it at once."""
+    settings = config.load(find_settings(path, config.VARIABLE, config.DEFAULT))
+    findings = list(_looked(settings))
+    if as_json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
+    else:
+        marks = {"ok": _("ok     "), "warning": _("WARNING"), "failed": _("FAILED ")}
+        for finding in findings:
+            say(f"{marks[finding.result]} {finding.what}: {finding.text}")
+            if finding.hint:
+                say("        " + _("what to do: {hint}").format(hint=finding.hint))
+    return all(finding.result != "failed" for finding in findings)
+
+
+def _looked(settings: GatewaySettings) -> Iterator[Finding]:
+    yield Finding(_("settings"), "ok", _("read"))
+    yield from _identity(settings)
+    yield _clock()
+    yield from _disk(settings)
+    yield _devices(settings)
+    try:
+        running = console.ask(settings.gateway.state_dir, {"do": "status"})
+    except C5Error as error:
+        yield Finding(_("service"), "failed", error.what, error.hint)
+        return
+    if running is None:
+        yield Finding(_("service"), "warning", _("not running"), _("Start it: systemctl start c5-gateway"))
+        for port in settings.port:
+            reason = try_open(port.device, port.baud)
+            yield _judged(_("port {name}").format(name=port.name), reason, _("opened"))
+        for broker in settings.broker:
+            yield from asyncio.run(_broker(settings, broker))
+    else:
+        yield from _beside(running)
+
+
+def _beside(running: dict[str, Any]) -> Iterator[Finding]:
+    """Look through the eyes of the running service."""
+    yield Finding(_("service"), "ok", _("running"))
+    for port in running["ports"]:
+        yield _judged(_("port {name}").format(name=port["name"]), port["trouble"], _("open"))
+    connected = [broker["broker"] for broker in running["brokers"] if broker["connected"]]
+    if connected:
+        yield Finding(_("broker {name}").format(name=connected[0]), "ok", _("connected"))
+    ports = [port["trouble"] for port in running["ports"]]
+    for trouble in running["troubles"]:
+        if trouble not in ports:
+            yield Finding(_("trouble"), "failed", trouble)
+
+
+def _judged(what: str, reason: str | None, right: str) -> Finding:
+    return Finding(what, "ok", right) if reason is None else Finding(what, "failed", reason)
+
+
+def _identity(settings: GatewaySettings) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    try:
+        own, tls = app.identity(settings, SystemClock())
+    except C5Error as error:
+        yield Finding(_("certificate"), "failed", error.what, error.hint)
+        return
+    yield _days(_("signing certificate"), (own.identity.not_after - now).days, own.identity.not_after)
+    if tls is not None:
+        yield _days(_("TLS certificate"), tls.days_left(now), tls.not_after)
+    yield _signature(own)
+
+
+def _days(what: str, days: int, end: datetime) -> Finding:
+    text = _("{days} days left, until {date}").format(days=days, date=f"{end:%Y-%m-%d}")
+    hint = _("Ask the authority for a new one now: C5 refuses what is signed or connected under an expired one.")
+    if days < DAYS_FAILED:
+        return Finding(what, "failed", _("expired on {date}").format(date=f"{end:%Y-%m-%d}"), hint)
+    return Finding(what, "ok", text) if days >= DAYS_WARNING else Finding(what, "warning", text, hint)
+
+
+def _signature(own: Own) -> Finding:
+    wire = Signer(own.key, own.identity.thumbprint).sign("centre", message.encode(Centre(own.identity.name, 0)))
+    envelope = parse(wire, "centre")
+    good = isinstance(envelope, Envelope) and VerifyingKey(own.identity.certificate.public_key()).verify(envelope)
+    if good:
+        return Finding(_("signature"), "ok", _("made and verified"))
+    return Finding(
+        _("signature"), "failed", _("the key does not sign for its certificate"), _("Install both files again.")
+    )
+
+
+def _clock() -> Finding:
+    source, uncertainty = SystemClock().quality()
+    if source == 0:
+        return Finding(
+            _("clock"),
+            "warning",
+            _("not synchronised; events carry that they can't be trusted for their time"),
+            _("Check that time synchronisation runs: timedatectl"),
+        )
+    return Finding(_("clock"), "ok", _("synchronised within {ms} ms").format(ms=uncertainty))
+
+
+def _disk(settings: GatewaySettings) -> Iterator[Finding]:
+    folder = settings.gateway.state_dir
+    if not folder.is_dir():
+        yield Finding(
+            _("state_dir"), "failed", _("{path} is not there").format(path=folder), _("Make it, or start the service.")
+        )
+        return
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding(
+            _("state_dir"), "failed", _("{path} may not be written").format(path=folder), _("Run this with sudo.")
+        )
+        return
+    free = shutil.disk_usage(folder).free // 2**20
+    low = free < FREE_MB_WARNING
+    yield Finding(
+        _("disk"),
+        "warning" if low else "ok",
+        _("{free} MB free").format(free=free),
+        _("Make room: without it, events are kept in memory alone while the link is down.") if low else "",
+    )
+
+
+def _devices(settings: GatewaySettings) -> Finding:
+    try:
+        count = len(Registry(settings.gateway.state_dir).devices())
+    except C5Error as error:
+        return Finding(_("devices"), "failed", error.what, error.hint)
+    if count == 0:
+        return Finding(_("devices"), "warning", _("none is enrolled"), "c5-gateway device enrol C5D1:…")
+    return Finding(_("devices"), "ok", _("{count} enrolled").format(count=count))
+
+
+async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Finding]:
+    """Connect as the service would, and have the broker say whether each topic is allowed.
+
+    An empty sequence of records is nothing to C5, and to the broker a publish like any other.
+    """
+    what = _("broker {name}").format(name=f"{table.host}:{table.port}")
+    table_gateway = settings.gateway
+    route = Route(table_gateway.agency, table_gateway.site, table_gateway.id)
+    refused: list[str] = []
+    try:
+        context = _context(settings) if table.tls else None
+        async with asyncio.timeout(PROBE_DEADLINE):
+            connection = await Connection.open(
+                Broker(table.host, table.port, table.protocol, context),
+                table_gateway.id,
+                keepalive=settings.delivery.keepalive,
+                will=None,
+                session_expiry=0,
+                receive_maximum=16,
+                on_message=lambda _message: None,
+                on_closed=lambda _reason: None,
+                deadline=PROBE_DEADLINE,
+            )
+            try:
+                await connection.subscribe([route.topic("receipt"), route.topic("command")])
+                await connection.subscribe([CENTRE, f"{CENTRE_CERTIFICATES}/+"])
+                refused = await _refused(connection, route)
+            finally:
+                await connection.close()
+    except LinkError as error:
+        return [Finding(what, "failed", error.what, error.hint)]
+    except CertificateError as error:
+        return [Finding(what, "failed", error.what, error.hint)]
+    except TimeoutError:
+        return [Finding(what, "failed", _("it did not answer in time"), _("Is it overloaded, or the link very slow?"))]
+    found = [Finding(what, "ok", _("connected with MQTT {version}").format(version=connection.protocol))]
+    found += [
+        Finding(
+            what,
+            "failed",
+            _("it refuses {topic}: what travels there never reaches C5").format(topic=topic),
+            _("Its access list must allow it to the name in this gateway's certificate."),
+        )
+        for topic in refused
+    ]
+    return found
+
+
+async def _refused(connection: Connection, route: Route) -> list[str]:
+    """Return the event topics that the broker refuses (MQTT 3.1.1 has no way to say so)."""
+    refused: list[str] = []
+    answers: list[asyncio.Future[int]] = []
+
+    def expect() -> Callable[[int], None]:
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        answers.append(answer)
+        return answer.set_result
+
+    for lane in LANE_NAMES:
+        connection.publish(route.event(Lane(lane)), b"", on_ack=expect())
+    for lane, answer in zip(LANE_NAMES, answers, strict=True):
+        if await answer >= 0x80:
+            refused.append(route.event(Lane(lane)))
+    return refused
+
+
+def _context(settings: GatewaySettings) -> Any:
+    files = settings.identity
+    assert files.tls_certificate is not None
+    assert files.tls_key is not None
+    return client_context(files.trust_anchors, files.tls_certificate, files.tls_key)

@@ -1,0 +1,48 @@
+"""`c5-gateway status`: a running gateway at a glance."""
+
+from pathlib import Path
+from typing import Any
+
+from gateway import config, console
+from gateway.cli.said import print_json, say
+from gateway.errors import C5Error
+from gateway.outbox.inspect import waiting
+from gateway.settings import find_settings
+from gateway.text import _
+
+
+def status(path: Path | None, *, as_json: bool) -> bool:
+    """Show it; True if nothing is wrong."""
+    settings = config.load(find_settings(path, config.VARIABLE, config.DEFAULT))
+    found = console.ask(settings.gateway.state_dir, {"do": "status"})
+    if found is None:
+        raise C5Error(_("the service isn't running"), _("Start it: systemctl start c5-gateway"))
+    for lane, stored in waiting(settings.gateway.state_dir).items():
+        found["lanes"][lane] |= {"waiting": stored.count, "oldest": stored.oldest}
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+    return not found["troubles"]
+
+
+def _show(found: dict[str, Any]) -> None:
+    gateway = found["gateway"]
+    say(f"{gateway['id']}  {gateway['agency']}/{gateway['site']}")
+    for broker in found["brokers"]:
+        say(f"  {broker['broker']}  " + (_("connected") if broker["connected"] else _("not connected")))
+    for lane, numbers in found["lanes"].items():
+        text = _("{signed} signed, {waiting} waiting").format(**numbers)
+        say(f"  {lane:10} {text}" + (_(", oldest {oldest}").format(**numbers) if numbers["oldest"] else ""))
+    for port in found["ports"]:
+        state = _("open, {frames} frames, {noise} of noise").format(**port) if port["open"] else port["trouble"]
+        say(f"  {port['name']:10} {state}")
+    for device in found["devices"]:
+        heard = _("not heard yet") if device["heard_s"] is None else _("heard {s} s ago").format(s=device["heard_s"])
+        say(f"  {device['id']}   {device['name'] or device['model']}: {heard}")
+    for name, certificate in found["certificates"].items():
+        say("  " + _("certificate {name}: {days_left} days left").format(name=name, **certificate))
+    for trouble in found["troubles"]:
+        say(_("TROUBLE: {trouble}").format(trouble=trouble))
+    if not found["troubles"]:
+        say(_("no troubles"))

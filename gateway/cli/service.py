@@ -1,0 +1,32 @@
+"""`c5-gateway run`: the service in the foreground, until SIGTERM or SIGINT."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from gateway import config, notify
+from gateway.app import App
+from gateway.settings import find_settings
+
+
+def run(path: Path | None) -> bool:
+    """Run until told to stop. Raises C5Error if it can't start."""
+    settings = config.load(find_settings(path, config.VARIABLE, config.DEFAULT))
+    logging.basicConfig(
+        level=settings.log.level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    asyncio.run(_serve(App(settings)))
+    return True
+
+
+async def _serve(app: App) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await app.run(ready=notify.ready)

@@ -1,0 +1,202 @@
+"""SQLite on threads of its own: many requests, one commit.
+
+Writes queue up for one thread. It takes whatever waits, runs it in one transaction, commits, and only then are the
+callers told: a disk that takes 4 ms for a commit still stores thousands of records a second, and nobody on the event
+loop ever waits for it. Reads have a second thread and connection, so that a stalled commit doesn't stop them (WAL:
+a reader sees the last commit).
+
+A disk that fails is a `StoreError` for every request of that group, and nothing of the group is stored. A request
+that is wrong in itself fails alone.
+
+Source: https://sqlite.org/wal.html, https://sqlite.org/pragma.html#pragma_synchronous
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from gateway.errors import StoreError
+from gateway.text import _
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+_Request = tuple[Work[Any], "asyncio.Future[Any]"]
+
+GROUP_MAX: Final = 4096  # requests in one transaction: bounds how long the first of them waits
+WAL_MAX: Final = 8 * 1024 * 1024  # bytes the log is cut back to after a checkpoint
+
+
+class Database:
+    """One SQLite file: WAL, synchronous=FULL, one writing process."""
+
+    def __init__(self, path: Path, lock: int, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+        self._path = path
+        self._lock = lock
+        self._loop = asyncio.get_running_loop()
+        self._writes: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._reads: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._threads = (
+            threading.Thread(target=self._write_loop, args=(writer,), name="store-writer", daemon=True),
+            threading.Thread(target=self._read_loop, args=(reader,), name="store-reader", daemon=True),
+        )
+        for thread in self._threads:
+            thread.start()
+
+    @classmethod
+    async def open(cls, path: Path, migrations: Sequence[str]) -> Self:
+        """Open or make the file and bring it to the newest schema.
+
+        `migrations` are scripts, each run once, in order; the file remembers how many it has had. Raises `StoreError`
+        if another process has the file open for writing, if newer software made it, or if the disk fails.
+        """
+        return cls(path, *await asyncio.to_thread(_open, path, migrations))
+
+    def submit(self, work: Work[T]) -> asyncio.Future[T]:
+        """Run `work` in the next group; the future is done once the group is durable, or has failed."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._writes.put((work, future))
+        return future
+
+    def read(self, work: Work[T]) -> asyncio.Future[T]:
+        """Run `work` on the reading thread, on what was committed last."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._reads.put((work, future))
+        return future
+
+    async def close(self) -> None:
+        """Commit what waits, then close the file."""
+        self._writes.put(None)
+        self._reads.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        os.close(self._lock)
+
+    def _write_loop(self, connection: sqlite3.Connection) -> None:
+        while (group := self._group())[0] is not None:
+            self._settle(self._commit(connection, [request for request in group if request is not None]))
+            if group[-1] is None:
+                break
+        connection.close()
+
+    def _group(self) -> list[_Request | None]:
+        """Wait for a request, then take with it what else waits; None is the end."""
+        group = [self._writes.get()]
+        with contextlib.suppress(queue.Empty):
+            while group[-1] is not None and len(group) < GROUP_MAX:
+                group.append(self._writes.get_nowait())
+        return group
+
+    def _commit(self, connection: sqlite3.Connection, group: list[_Request]) -> list[tuple[asyncio.Future[Any], Any]]:
+        """Run a group in one transaction; return each future with its result or exception."""
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            results = [(future, work(connection)) for work, future in group]
+            connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  # a request's own mistake must not end the thread or its neighbours
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            broken_disk = isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError)
+            if len(group) == 1 or broken_disk:
+                return [(future, _explained(error, self._path)) for _work, future in group]
+            return [outcome for request in group for outcome in self._commit(connection, [request])]
+        return results
+
+    def _read_loop(self, connection: sqlite3.Connection) -> None:
+        while (request := self._reads.get()) is not None:
+            work, future = request
+            try:
+                outcome = work(connection)
+            except Exception as error:  # noqa: BLE001  # handed to the caller
+                outcome = _explained(error, self._path)
+            self._settle([(future, outcome)])
+        connection.close()
+
+    def _settle(self, outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(_tell, outcomes)
+
+
+def _tell(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, outcome in outcomes:
+        if future.cancelled():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+
+def _explained(error: Exception, path: Path) -> Exception:
+    if not isinstance(error, sqlite3.Error | OSError):
+        return error
+    explained = StoreError(
+        _("{path}: {error}").format(path=path, error=error),
+        _("Check that the disk has room, is writable and healthy (df -h, dmesg). Alarms go on without it."),
+    )
+    explained.__cause__ = error
+    return explained
+
+
+def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:
+    try:
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            _("{path} can't be opened: {error}").format(path=path, error=error.strerror),
+            _("Check that the folder exists and belongs to the user of this service."),
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError(
+                _("{path} is in use by another process").format(path=path),
+                _("Two programs on one store would contradict each other. Stop the other one first."),
+            ) from error
+        try:
+            writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+            path.chmod(0o600)
+            writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            writer.execute("PRAGMA journal_mode = WAL")
+            writer.execute("PRAGMA synchronous = FULL")
+            writer.execute(f"PRAGMA journal_size_limit = {WAL_MAX}")
+            _migrate(writer, path, migrations)
+            reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            reader.execute("PRAGMA query_only = ON")
+        except (sqlite3.Error, OSError) as error:
+            raise _explained(error, path) from error
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock, writer, reader
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(migrations):
+        raise StoreError(
+            _("{path} was made by newer software (schema {version})").format(path=path, version=version),
+            _("Install that version again, or move the file aside: what it holds unsent stays in it."),
+        )
+    for number in range(version, len(migrations)):
+        connection.executescript(f"BEGIN; {migrations[number]}; PRAGMA user_version = {number + 1}; COMMIT;")
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """Open a store for looking, beside a running service. Raises `StoreError` if there is none."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        raise StoreError(
+            _("{path} can't be read: {error}").format(path=path, error=error),
+            _("Check state_dir in the settings, and that you may read it (sudo)."),
+        ) from error
+    return connection

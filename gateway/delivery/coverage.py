@@ -1,0 +1,50 @@
+"""What a receipt means here: which records C5 has, and which it lacks.
+
+Rules (wire.md, section 3 "receipt"):
+
+1. `up to` covers all of 1..up to of that epoch, except what the receipt lists as missing.
+2. A receipt for more than was ever signed in the present epoch is refused, whole.
+3. For an earlier epoch it counts as far as this store knows the epoch; an entry says nothing of other epochs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.delivery.item import Run
+from gateway.errors import Refused
+from gateway.event import Lane
+from gateway.ranges import RangeSet
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What C5 says that it has, and that it lacks."""
+
+    covered: tuple[Run, ...]
+    missing: tuple[Run, ...]
+
+
+UpTo = Mapping[Lane, list[tuple[bytes, int]]]
+Missing = Mapping[Lane, list[tuple[bytes, int, int]]]
+
+
+def judge(
+    up_to: UpTo, missing: Missing, *, present: bytes, signed: Mapping[Lane, int], ordinals: Mapping[bytes, int]
+) -> Claim | Refused:
+    """Read a receipt's ranges; `signed` is the last sequence of each lane in the present epoch."""
+    covered: list[Run] = []
+    for lane, entries in up_to.items():
+        for epoch, last in entries:
+            if epoch == present and last > signed[lane]:
+                return Refused("a receipt for more than was signed")  # rule 2
+            if last == 0 or (ordinal := ordinals.get(epoch)) is None:
+                continue  # rule 3
+            holes = RangeSet((first, end) for other, first, end in missing.get(lane, ()) if other == epoch)
+            covered += [Run(lane, ordinal, *part) for part in holes.missing(1, last)]  # rule 1
+    lacking = [
+        Run(lane, ordinals[epoch], first, min(last, signed[lane]) if epoch == present else last)
+        for lane, entries in missing.items()
+        for epoch, first, last in entries
+        if epoch in ordinals and (epoch != present or first <= signed[lane])
+    ]
+    return Claim(tuple(covered), tuple(lacking))

@@ -1,0 +1,74 @@
+"""What delivery handles: signed records by their place in this gateway's order, without looking inside."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.event import Lane
+
+Position = tuple[int, int]  # (ordinal of the epoch in this store, sequence): the order of a lane
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A signed record, whole."""
+
+    lane: Lane
+    ordinal: int
+    sequence: int
+    wire: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive records of one lane and epoch, both ends included."""
+
+    lane: Lane
+    ordinal: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """All of a lane that comes after a place; None: from its beginning."""
+
+    lane: Lane
+    position: Position | None
+
+
+Want = Run | After
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """What of a device must outlive the gateway."""
+
+    device: str
+    counter: int
+    tag: bytes
+    seen: int
+    proven: bool
+    highest_event: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventState:
+    """An event number that was recorded, and how far its record has come."""
+
+    device: str
+    number: int
+    lane: Lane
+    ordinal: int
+    sequence: int
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record to store, with what belongs into its transaction; `stored` is called once it is durable."""
+
+    item: Item
+    digest: bytes
+    device: DeviceState | None = None
+    event_number: int | None = None
+    stored: Callable[[], None] | None = None

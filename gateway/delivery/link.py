@@ -1,0 +1,72 @@
+"""Is the centre there? Broker up and centre down looks like delivery, and is none.
+
+The centre is heard by its heartbeat and by receipts. Time counts from the connection's start: while there is no link,
+its silence says nothing of the centre.
+
+Source: wire.md, section 3 ("`c5/v1/centre`").
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+SILENCE_MIN: Final = 30.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """The centre has not been heard for this many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The centre is heard again after this many seconds."""
+
+    seconds: float
+
+
+class CentreWatch:
+    """Tells once when the centre falls silent, and once when it is heard again."""
+
+    def __init__(self, profile: float, now: float) -> None:
+        self._grace = max(profile, SILENCE_MIN)
+        self._heard_at = now
+        self._newest_us: dict[str, int] = {}
+        self._silent = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether the centre is silent."""
+        return self._silent
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` may have something to say."""
+        return None if self._silent else self._heard_at + self._grace
+
+    def connected(self, now: float) -> None:
+        """A connection began; the centre's time to be heard begins with it."""
+        self._heard_at = max(self._heard_at, now) if not self._silent else self._heard_at
+
+    def heartbeat(self, name: str, time_us: int, now: float) -> Restored | None:
+        """Take a receiver's heartbeat: one no newer than its last is a recording."""
+        if time_us <= self._newest_us.get(name, -1):
+            return None
+        self._newest_us[name] = time_us
+        return self.heard(now)
+
+    def heard(self, now: float) -> Restored | None:
+        """The centre was heard: a receipt, or a heartbeat."""
+        silent_for, self._heard_at = now - self._heard_at, now
+        if not self._silent:
+            return None
+        self._silent = False
+        return Restored(silent_for)
+
+    def tick(self, now: float) -> Silent | None:
+        """Time passed, with a connection up."""
+        if self._silent or now < self._heard_at + self._grace:
+            return None
+        self._silent = True
+        return Silent(now - self._heard_at)

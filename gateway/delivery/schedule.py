@@ -1,0 +1,289 @@
+"""What goes out next: alarms first, within the broker's window, until a receipt covers it.
+
+Rules (wire.md, section 3 "Delivered means receipted"):
+
+1. An alarm that was just signed goes before everything, at once, whatever else waits.
+2. Then alarms, status, telemetry, each in its own order. Slots of the broker's window are kept for the lanes above.
+3. An acknowledgement (PUBACK) frees a slot and proves nothing. What no receipt covers is sent again on each new
+   connection, 60 s after its PUBACK, when the broker refused it, and when C5 says that it is missing.
+4. While the centre is silent only alarms are repeated, after 1, 2, 4 … 16 minutes; when it is heard again, everything.
+
+Memory is bounded: a lane holds a few hundred records; the rest is read from the outbox when there is room. What is
+handed out here is a run of consecutive records of one epoch, so that C5 can check it by one signature.
+
+The caller performs: it publishes what `next` returns, tells `acknowledged` or `refused`, reads from the outbox what
+`want` names and brings it with `loaded`, and calls `tick` when `deadline` has come. Times are monotonic seconds.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+from gateway.delivery.item import After, Item, Position, Run, Want
+from gateway.event import Lane
+from gateway.ranges import RangeSet
+
+SEQUENCE_MAX: Final = 16_384  # bytes of one publish
+LOW_WATER: Final = 4 * SEQUENCE_MAX  # bytes: below this a lane wants more from the outbox
+FRESH_MAX: Final = 256  # records signed since they were last caught up, kept in memory for each lane
+UNRECEIPTED_MAX: Final = 8192  # batches of a lane acknowledged and waiting for a receipt; then the lane waits too
+REPEAT: Final = 60.0  # seconds from PUBACK to the next try
+SILENT_REPEAT: Final = 60.0  # the first of 1, 2, 4 … minutes while the centre is silent
+SILENT_REPEAT_MAX: Final = 960.0
+REFUSED_REPEAT: Final = 1.0  # seconds, doubled up to a minute while the broker goes on refusing
+REQUEST_REPEAT: Final = 5.0  # seconds between two answers to one request for what is missing
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One publish: the bytes of a run."""
+
+    run: Run
+    payload: bytes
+    count: int
+    generation: int  # of the connection, or of the centre's return, that it belongs to
+
+
+class _LaneQueue:
+    """One lane: what is at hand, what must be read, what waits for its receipt."""
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.covered: dict[int, RangeSet] = {}
+        self.in_flight = 0
+        self.generation = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Everything unreceipted is to be sent (again)."""
+        self.generation += 1
+        self.fresh: deque[Item] = deque()
+        self.ready: deque[Item] = deque()
+        self.ready_bytes = 0
+        self.handed: dict[int, RangeSet] = {}  # at hand or sent since the reset
+        self.again: deque[Run] = deque()
+        self.asked: dict[Run, float] = {}
+        self.repeats: list[tuple[float, int, Run]] = []  # acknowledged or refused: when to send again
+        self.behind = True  # the outbox holds something that was not handed
+        self.missed = False  # … and got more while it was being read
+        self.cursor: Position | None = None
+        self.reading: Want | None = None
+
+    def offer(self, item: Item) -> None:
+        if self.lane is not Lane.ALARM and self.behind:
+            self.missed = True
+        elif len(self.fresh) < FRESH_MAX:
+            self.fresh.append(item)
+            _add(self.handed, item.ordinal, item.sequence, item.sequence)
+        else:
+            self.behind = self.missed = True
+
+    def is_covered(self, item: Item) -> bool:
+        covered = self.covered.get(item.ordinal)
+        return covered is not None and item.sequence in covered
+
+    def left_of(self, run: Run) -> list[Run]:
+        """Return what of a run no receipt covers."""
+        holes = self.covered.get(run.ordinal, RangeSet()).missing(run.first, run.last)
+        return [Run(self.lane, run.ordinal, first, last) for first, last in holes]
+
+    def want(self) -> Want | None:
+        if self.reading is not None or self.ready_bytes >= LOW_WATER:
+            return None
+        if self.again:
+            self.reading = self.again.popleft()
+        elif self.behind:
+            self.missed = False
+            self.reading = After(self.lane, self.cursor)
+        return self.reading
+
+    def loaded(self, want: Want, items: list[Item], *, complete: bool) -> None:
+        if want is not self.reading:
+            return  # asked for before a reset
+        self.reading = None
+        for item in items:
+            if self.is_covered(item):
+                continue
+            if isinstance(want, After):
+                if item.sequence in self.handed.get(item.ordinal, ()):
+                    continue
+                _add(self.handed, item.ordinal, item.sequence, item.sequence)
+            self.ready.append(item)
+            self.ready_bytes += len(item.wire)
+        match want:
+            case After():
+                if items:
+                    self.cursor = (items[-1].ordinal, items[-1].sequence)
+                if complete:
+                    self.behind = self.missed
+            case Run() if items and not complete and items[-1].sequence < want.last:
+                self.again.appendleft(Run(self.lane, want.ordinal, items[-1].sequence + 1, want.last))
+            case _:
+                pass
+
+    def take(self, limit: int) -> Batch | None:
+        """Cut the next run of consecutive records, at most `limit` bytes (a single record may be longer)."""
+        source = self.fresh if self.fresh and (self.lane is Lane.ALARM or not self.ready) else self.ready
+        items: list[Item] = []
+        size = 0
+        while source:
+            item = source[0]
+            if not self.is_covered(item):
+                follows = not items or (items[-1].ordinal, items[-1].sequence + 1) == (item.ordinal, item.sequence)
+                if items and (not follows or size + len(item.wire) > limit):
+                    break
+                items.append(item)
+                size += len(item.wire)
+            source.popleft()
+            if source is self.ready:
+                self.ready_bytes -= len(item.wire)
+        if not items:
+            return None
+        run = Run(self.lane, items[0].ordinal, items[0].sequence, items[-1].sequence)
+        return Batch(run, b"".join(item.wire for item in items), len(items), self.generation)
+
+
+def _add(sets: dict[int, RangeSet], ordinal: int, first: int, last: int) -> None:
+    sets.setdefault(ordinal, RangeSet()).add(first, last)
+
+
+class Schedule:
+    """The order of delivery over one connection at a time."""
+
+    def __init__(self) -> None:
+        self._lanes = {lane: _LaneQueue(lane) for lane in Lane}
+        self._connected = False
+        self._limit = SEQUENCE_MAX
+        self._slots: dict[Lane, int] = {}
+        self._silent = False
+        self._silent_repeat = SILENT_REPEAT
+        self._ties = count()
+
+    def connected(self, receive_maximum: int, sequence_max: int = SEQUENCE_MAX) -> None:
+        """Begin a connection: everything unreceipted is to be sent.
+
+        Of the broker's window, alarms may fill all, status leaves an eighth free, telemetry a quarter.
+        """
+        window = max(1, receive_maximum)
+        self._slots = {
+            Lane.ALARM: window,
+            Lane.STATUS: max(1, window - max(1, window // 8)),
+            Lane.TELEMETRY: max(1, window - max(2, window // 4)),
+        }
+        self._limit = min(SEQUENCE_MAX, sequence_max)
+        self._connected = True
+        for queue in self._lanes.values():
+            queue.in_flight = 0
+            queue.reset()
+
+    def disconnected(self) -> None:
+        """Nothing goes out; nothing is kept at hand: the outbox has it."""
+        self._connected = False
+        for queue in self._lanes.values():
+            queue.in_flight = 0
+            queue.reset()
+
+    def offer(self, item: Item) -> None:
+        """Take a record signed just now."""
+        if self._connected:
+            self._lanes[item.lane].offer(item)
+
+    def next(self) -> Batch | None:
+        """Return what to publish now, or None: nothing at hand, or no slot free."""
+        if not self._connected:
+            return None
+        busy = sum(queue.in_flight for queue in self._lanes.values())
+        for lane, queue in self._lanes.items():
+            if busy >= self._slots[lane]:
+                continue
+            if lane is not Lane.ALARM and len(queue.repeats) >= UNRECEIPTED_MAX:
+                continue
+            batch = queue.take(self._limit)
+            if batch is not None:
+                queue.in_flight += 1
+                return batch
+        return None
+
+    def acknowledged(self, batch: Batch, now: float) -> None:
+        """Note that the broker took it. That is no delivery: it comes again unless a receipt covers it in time."""
+        self._settled(batch, now, self._silent_repeat if self._silent else REPEAT)
+
+    def refused(self, batch: Batch, now: float, tries: int) -> None:
+        """Note that the broker refused it, for the `tries`-th time in a row."""
+        self._settled(batch, now, min(60.0, REFUSED_REPEAT * 2.0 ** min(tries, 6)))
+
+    def _settled(self, batch: Batch, now: float, wait: float) -> None:
+        queue = self._lanes[batch.run.lane]
+        queue.in_flight = max(0, queue.in_flight - 1)
+        if batch.generation == queue.generation and queue.left_of(batch.run):
+            heapq.heappush(queue.repeats, (now + wait, next(self._ties), batch.run))
+
+    def receipted(self, runs: Iterable[Run]) -> list[Run]:
+        """Note what C5 has: it is not sent again. Return what of it was not known before: coverage only grows."""
+        new: list[Run] = []
+        for run in runs:
+            queue = self._lanes[run.lane]
+            if left := queue.left_of(run):
+                _add(queue.covered, run.ordinal, run.first, run.last)
+                new += left
+        for queue in self._lanes.values():
+            while queue.repeats and not queue.left_of(queue.repeats[0][2]):
+                heapq.heappop(queue.repeats)
+        return new
+
+    def requested(self, run: Run, now: float) -> None:
+        """Note that C5 lacks a run: what of it has left us already goes again, at most once in 5 s."""
+        queue = self._lanes[run.lane]
+        if not self._connected or queue.asked.get(run, -REQUEST_REPEAT) + REQUEST_REPEAT > now:
+            return
+        if not any(first <= run.last and run.first <= last for first, last in queue.handed.get(run.ordinal, ())):
+            return  # not sent since the connection began: it is on its way already
+        if len(queue.asked) >= 256:
+            queue.asked.clear()
+        queue.asked[run] = now
+        acknowledged = RangeSet((sent.first, sent.last) for _, _, sent in queue.repeats if sent.ordinal == run.ordinal)
+        for part in queue.left_of(run):
+            for first, last in acknowledged:
+                low, high = max(first, part.first), min(last, part.last)
+                if low <= high:
+                    queue.again.append(Run(run.lane, run.ordinal, low, high))
+
+    def silent(self, *, silent: bool) -> None:
+        """The centre fell silent, or is heard again: then everything unreceipted goes again."""
+        if self._silent and not silent and self._connected:
+            for queue in self._lanes.values():
+                queue.reset()
+        self._silent = silent
+        self._silent_repeat = SILENT_REPEAT
+
+    def want(self) -> list[Want]:
+        """Return what to read from the outbox now; each is wanted once."""
+        if not self._connected:
+            return []
+        return [want for queue in self._lanes.values() if (want := queue.want()) is not None]
+
+    def loaded(self, want: Want, items: list[Item], *, complete: bool) -> None:
+        """Take what was read for a want, in order; `complete` if there was no more."""
+        self._lanes[want.lane].loaded(want, items, complete=complete)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        return min((queue.repeats[0][0] for queue in self._lanes.values() if queue.repeats), default=None)
+
+    def tick(self, now: float) -> None:
+        """Send again what has waited long enough for its receipt."""
+        for lane, queue in self._lanes.items():
+            repeated = False
+            while queue.repeats and queue.repeats[0][0] <= now:
+                run = heapq.heappop(queue.repeats)[2]
+                if self._silent and lane is not Lane.ALARM:
+                    heapq.heappush(queue.repeats, (now + SILENT_REPEAT_MAX, next(self._ties), run))
+                elif left := queue.left_of(run):
+                    queue.again.extend(left)
+                    repeated = True
+            if self._silent and repeated:
+                self._silent_repeat = min(SILENT_REPEAT_MAX, 2 * self._silent_repeat)

@@ -1,0 +1,169 @@
+"""Settings as TOML: what the gateway's and the receiver's files share, and how a mistake in one is told.
+
+A file is read once, at the start, and refused as a whole: with the full name of the key, and what is allowed there. A
+relative path in it is relative to the file's own folder.
+"""
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from gateway.errors import SettingsError
+from gateway.text import _
+from gateway.topics import is_part
+
+Model = TypeVar("Model", bound=BaseModel)
+Mistake = PydanticCustomError  # a validator raises it with what is allowed
+
+PART: Final = "[a-z0-9][a-z0-9-]{0,62}"
+MISTAKES_TOLD: Final = 8  # of one file at once; the rest follows from these more often than not
+
+
+def _part(text: str) -> str:
+    if not is_part(text):
+        raise Mistake("topic_part", "lower-case letters, digits and hyphens: " + PART)
+    return text
+
+
+def _existing(path: Path, info: ValidationInfo) -> Path:
+    if str(path).startswith("pkcs11:"):
+        raise Mistake("no_pkcs11", "the path of a file (keys in hardware are not supported yet)")
+    path = _placed(path, info)
+    if not path.is_file():
+        raise Mistake("no_file", "the path of an existing file; there is none at {path}", {"path": str(path)})
+    return path
+
+
+def _placed(path: Path, info: ValidationInfo) -> Path:
+    return Path(info.context["folder"], path) if info.context else path
+
+
+Part = Annotated[str, AfterValidator(_part)]  # a name that a topic can hold
+ExistingFile = Annotated[Path, AfterValidator(_existing)]
+Folder = Annotated[Path, AfterValidator(_placed)]  # made when it isn't there
+
+
+class Strict(BaseModel):
+    """A table of settings: unknown keys are mistakes, and nothing changes after the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BrokerSettings(Strict):
+    """One `[[broker]]`."""
+
+    host: str = Field(min_length=1, max_length=253)
+    port: int = Field(default=8883, ge=1, le=65535)
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    tls: bool = True
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the broker is on this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+class IdentitySettings(Strict):
+    """`[identity]`: files in PEM form; certificates as chains, the holder's first and the trust anchor left out."""
+
+    trust_anchors: ExistingFile
+    tls_certificate: ExistingFile | None = None
+    tls_key: ExistingFile | None = None
+    signing_certificate: ExistingFile
+    signing_key: ExistingFile
+    revocation_list: ExistingFile | None = None
+
+
+def refuse_bad_transport(brokers: Sequence[BrokerSettings], identity: IdentitySettings) -> None:
+    """Raise SettingsError where a broker is to be reached without TLS over a network, or with it but without a key."""
+    for index, broker in enumerate(brokers):
+        if not broker.tls and not broker.loopback:
+            raise SettingsError(
+                f"broker[{index}].tls: " + _("false is accepted for loopback addresses alone"),
+                _("set it to true, or give 127.0.0.1, ::1 or localhost as the host"),
+            )
+    for key in ("tls_certificate", "tls_key"):
+        if any(broker.tls for broker in brokers) and getattr(identity, key) is None:
+            raise SettingsError(f"identity.{key}: " + _("is required"), _("a broker with tls = true asks for it"))
+
+
+def find_settings(option: Path | None, variable: str, default: Path) -> Path:
+    """Return the settings file to use: the option's, else the environment variable's, else the default."""
+    if option is not None:
+        return option
+    named = os.environ.get(variable)
+    return Path(named) if named else default
+
+
+def load_toml(path: Path, model: type[Model]) -> Model:
+    """Read a settings file, or raise SettingsError naming each wrong key in full and what is allowed there."""
+    try:
+        text = path.read_bytes().decode()
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise SettingsError(
+            _("the settings file {path} can't be read: {reason}").format(path=path, reason=error.strerror),
+            _("name one with --config FILE"),
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            _("{path} is not TOML: {reason}").format(path=path, reason=error), _("see docs/reference for an example")
+        ) from error
+    return check_tables(tables, model, path)
+
+
+def check_tables(tables: dict[str, Any], model: type[Model], path: Path) -> Model:
+    """Read settings that are TOML already; `path` is the file they came from, or stand for."""
+    try:
+        return model.model_validate(tables, context={"folder": path.absolute().parent})
+    except ValidationError as error:
+        mistakes = error.errors(include_url=False)
+        told = [_mistake(mistake, model) for mistake in mistakes[:MISTAKES_TOLD]]
+        raise SettingsError("\n".join(told), _("correct {path}").format(path=path)) from error
+
+
+def _mistake(mistake: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return `full.key: what is allowed` for one of pydantic's findings."""
+    key = ""
+    for step in mistake["loc"]:
+        key += f"[{step}]" if isinstance(step, int) else f".{step}" if key else step
+    match mistake["type"]:
+        case "missing":
+            allowed = _("is required")
+        case "extra_forbidden":
+            table = _table(model, mistake["loc"][:-1])
+            names = ", ".join(table.model_fields) if table else ""
+            allowed = _("no such setting; allowed here: {names}").format(names=names)
+        case _:
+            allowed = mistake["msg"]
+    return f"{key}: {allowed}" if key else allowed
+
+
+def _table(model: type[BaseModel], steps: Sequence[int | str]) -> type[BaseModel] | None:
+    """Find the model of the table at these steps below another."""
+    found: type[BaseModel] | None = model
+    for step in steps:
+        if isinstance(step, int):
+            continue
+        entry = found.model_fields.get(step) if found else None
+        found = _model_in(entry.annotation) if entry else None
+    return found
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model inside an annotation such as `list[BrokerSettings]`."""
+    if isinstance(annotation, type) and not get_origin(annotation) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in {list, tuple, Union, UnionType, Annotated}:
+        return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+    return None

@@ -1,0 +1,212 @@
+"""COSE_Sign1 (RFC 9052) in the one form that wire.md allows.
+
+    18([ protected: {1: alg, 3: "application/vnd.c5.<kind>+cbor", 34: [-15, thumbprint]}, {}, payload, signature ])
+
+Everything but the payload, the thumbprint and the signature is fixed by the kind and the algorithm, so reading is a
+comparison with a template: what differs in a single byte is refused. The signature itself is cwt's work.
+
+Not checked here: whether the thumbprint's certificate is known, valid and of the right role (`certificate`), and what
+the payload says (`record`, `message`).
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import cbor2
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cwt import COSE, COSEKey, VerifyError
+
+from gateway.errors import Refused
+from gateway.signing.deterministic import HOSTILE
+
+ED25519: Final = -19  # RFC 9864, fully specified
+ESP256: Final = -9  # RFC 9864: ECDSA on P-256 with SHA-256
+RECORD_MAX: Final = 4096  # bytes of a whole record
+MESSAGE_MAX: Final = 16_384  # bytes of any other signed message, and of a sequence
+
+KINDS: Final = ("record", "state", "receipt", "command", "reply", "centre")
+SIGNATURE_SIZE: Final = 64
+THUMBPRINT_SIZE: Final = 8
+_TAG_AND_ARRAY: Final = b"\xd2\x84"
+_NO_UNPROTECTED: Final = b"\xa0"
+_SIGNATURE_HEAD: Final = b"\x58\x40"
+_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
+
+
+def _content_type(kind: str) -> str:
+    return f"application/vnd.c5.{kind}+cbor"
+
+
+def _header(kind: str, algorithm: int, thumbprint: bytes) -> dict[int, object]:
+    return {1: algorithm, 3: _content_type(kind), 34: [-15, thumbprint]}
+
+
+def _template(kind: str, algorithm: int) -> bytes:
+    """Return what such a message begins with, up to its thumbprint (the last thing in the protected header)."""
+    protected = cbor2.dumps(_header(kind, algorithm, bytes(THUMBPRINT_SIZE)), canonical=True)
+    return (_TAG_AND_ARRAY + cbor2.dumps(protected))[:-THUMBPRINT_SIZE]
+
+
+_TEMPLATES: Final = {kind: tuple((alg, _template(kind, alg)) for alg in (ED25519, ESP256)) for kind in KINDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A COSE_Sign1 of the right form, whose signature nobody has checked yet."""
+
+    kind: str
+    algorithm: int
+    thumbprint: bytes
+    payload: bytes
+    wire: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the whole COSE_Sign1: what the next record of its lane points back to."""
+        return hashlib.sha256(self.wire).digest()
+
+
+def _byte_string(data: bytes, at: int) -> tuple[int, int] | None:
+    """Return where the byte string whose head is at `at` begins and ends; None if its head isn't the shortest."""
+    head = data[at : at + 3]
+    if len(head) < 1:
+        return None
+    if 0x40 <= head[0] < 0x58:
+        begin, length = at + 1, head[0] - 0x40
+    elif head[0] == 0x58 and len(head) >= 2 and head[1] >= 24:
+        begin, length = at + 2, head[1]
+    elif head[0] == 0x59 and len(head) == 3 and head[1] != 0:
+        begin, length = at + 3, head[1] << 8 | head[2]
+    else:
+        return None
+    return (begin, begin + length) if begin + length <= len(data) else None
+
+
+def parse(wire: bytes, kind: str) -> Envelope | Refused:
+    """Read one COSE_Sign1 of this kind, refusing any other form of it. The signature is not checked."""
+    if len(wire) > (RECORD_MAX if kind == "record" else MESSAGE_MAX):
+        return Refused(f"a {kind} too long")
+    found = next(((alg, template) for alg, template in _TEMPLATES[kind] if wire.startswith(template)), None)
+    if found is None:
+        return Refused(f"not the header of a {kind}")
+    algorithm, template = found
+    after = len(template) + THUMBPRINT_SIZE
+    if wire[after : after + 1] != _NO_UNPROTECTED:
+        return Refused("something in the unprotected header")
+    payload = _byte_string(wire, after + 1)
+    if payload is None:
+        return Refused("a payload that is no byte string")
+    begin, end = payload
+    if len(wire) != end + 2 + SIGNATURE_SIZE or wire[end : end + 2] != _SIGNATURE_HEAD:
+        return Refused("a signature of another length, or bytes after it")
+    if algorithm == ESP256 and int.from_bytes(wire[end + 34 :], "big") > _P256_ORDER // 2:
+        return Refused("an ESP256 signature with s above n/2")
+    return Envelope(kind, algorithm, wire[len(template) : after], wire[begin:end], wire)
+
+
+def split_sequence(data: bytes) -> list[bytes]:
+    """Cut a CBOR sequence (RFC 8742) into its items; what can't be cut comes out whole, as the last, to be refused.
+
+    The items are not checked: `parse` does that. The caller bounds the length of `data`.
+    """
+    items: list[bytes] = []
+    at = 0
+    while at < len(data):
+        end = _end_of_sign1(data, at) or _end_of_item(data, at) or len(data)
+        items.append(data[at:end])
+        at = end
+    return items
+
+
+def _end_of_sign1(data: bytes, at: int) -> int | None:
+    if not data.startswith(_TAG_AND_ARRAY, at):
+        return None
+    protected = _byte_string(data, at + 2)
+    if protected is None or data[protected[1] : protected[1] + 1] != _NO_UNPROTECTED:
+        return None
+    payload = _byte_string(data, protected[1] + 1)
+    if payload is None or not data.startswith(_SIGNATURE_HEAD, payload[1]):
+        return None
+    end = payload[1] + 2 + SIGNATURE_SIZE
+    return end if end <= len(data) else None
+
+
+def _end_of_item(data: bytes, at: int) -> int | None:
+    """Find the end of an item of another form, so that one bad record doesn't take the rest with it."""
+    stream = io.BytesIO(data[at:])
+    try:
+        cbor2.load(stream)
+    except HOSTILE:
+        return None
+    return at + stream.tell()
+
+
+class VerifyingKey:
+    """A signer's public key, for one algorithm: Ed25519 or P-256, as `certificate.judge` let it through."""
+
+    def __init__(self, public: object) -> None:
+        match public:
+            case Ed25519PublicKey():
+                self.algorithm = ED25519
+                raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+                self._key = COSEKey.new({1: 1, 3: ED25519, -1: 6, -2: raw, 4: [2]})
+            case EllipticCurvePublicKey(curve=SECP256R1()):
+                self.algorithm = ESP256
+                self._key = COSEKey.new({1: 2, 3: ESP256, -1: 1, **_point(public), 4: [2]})
+            case _:
+                raise AssertionError(public)
+
+    def verify(self, envelope: Envelope) -> bool:
+        """Whether this key made the envelope's signature, by this key's algorithm."""
+        if envelope.algorithm != self.algorithm:
+            return False
+        try:
+            _COSE.decode(envelope.wire, self._key)
+        except VerifyError:
+            return False
+        return True
+
+
+class Signer:
+    """A private key and the thumbprint of the certificate that vouches for it. Never printed, never logged."""
+
+    def __init__(self, private: PrivateKey, thumbprint: bytes) -> None:
+        assert len(thumbprint) == THUMBPRINT_SIZE
+        self.thumbprint = thumbprint
+        match private:
+            case Ed25519PrivateKey():
+                self.algorithm = ED25519
+                secret = private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+                public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+                self._key = COSEKey.new({1: 1, 3: ED25519, -1: 6, -2: public, -4: secret, 4: [1]})
+            case EllipticCurvePrivateKey(curve=SECP256R1()):
+                self.algorithm = ESP256
+                scalar = private.private_numbers().private_value.to_bytes(32, "big")
+                point = _point(private.public_key())
+                self._key = COSEKey.new({1: 2, 3: ESP256, -1: 1, **point, -4: scalar, 4: [1]})
+            case _:
+                raise AssertionError(type(private))
+        self._headers = {kind: _header(kind, self.algorithm, thumbprint) for kind in KINDS}
+
+    def sign(self, kind: str, payload: bytes) -> bytes:
+        """Return the whole COSE_Sign1 of this payload, at most 4 KiB for a record and 16 KiB for a message."""
+        wire: bytes = _COSE.encode_and_sign(payload, self._key, protected=self._headers[kind])
+        if self.algorithm == ESP256:
+            s = int.from_bytes(wire[-32:], "big")
+            wire = wire[:-32] + min(s, _P256_ORDER - s).to_bytes(32, "big")
+        assert len(wire) <= (RECORD_MAX if kind == "record" else MESSAGE_MAX), len(wire)
+        return wire
+
+
+_COSE = COSE.new(alg_auto_inclusion=False, kid_auto_inclusion=False)
+
+
+def _point(public: EllipticCurvePublicKey) -> dict[int, bytes]:
+    numbers = public.public_numbers()
+    return {-2: numbers.x.to_bytes(32, "big"), -3: numbers.y.to_bytes(32, "big")}

@@ -1,0 +1,30 @@
+"""Deterministic CBOR: one form for one value, so that nobody can make a second valid form of something signed.
+
+What we write is RFC 8949 §4.2.1; what we read is refused unless writing it again gives the same bytes. (cbor2's
+`canonical` keeps RFC 7049's order of map keys, the same for our maps: all small integers or all text.)
+"""
+
+from typing import Any, Final
+
+import cbor2
+
+from gateway.errors import Refused
+
+# What cbor2 raises on hostile input, tags included: a regular expression that doesn't compile, a fraction over zero,
+# a map key that can't be hashed, nesting without end.
+HOSTILE: Final = (cbor2.CBORError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
+
+
+def encode(value: object) -> bytes:
+    """Return the deterministic encoding of a value of our own making."""
+    return cbor2.dumps(value, canonical=True)
+
+
+def decode(data: bytes) -> Any | Refused:
+    """Return the value of one whole CBOR item, or `Refused` if `data` isn't its deterministic encoding."""
+    try:
+        value = cbor2.loads(data)
+        same = cbor2.dumps(value, canonical=True) == data
+    except HOSTILE:
+        return Refused("not CBOR")
+    return value if same else Refused("not deterministic CBOR")

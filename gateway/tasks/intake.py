@@ -1,0 +1,301 @@
+"""From a frame on a line to a record, and back to the device that sent it.
+
+A frame is judged by its device's session; what comes of it is recorded in the same call, and answered. The stages of an
+event are told as they become true: 1 when its record is durable, 2 when C5 has receipted it.
+
+Refused frames make a record too, but at most one a minute for a device (and one for all unknown devices together):
+noise must not fill the outbox.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from gateway.delivery.item import DeviceState, EventState, Run
+from gateway.errors import C5Error, Refused
+from gateway.event import Event, Lane
+from gateway.fieldlink.actions import (
+    Action,
+    CommandEnded,
+    Heard,
+    NewEvent,
+    Proven,
+    RepeatedEvent,
+    Replayed,
+    Send,
+    Unauthenticated,
+    UnreadableEvent,
+)
+from gateway.fieldlink.freshness import Counters
+from gateway.fieldlink.message import EventMessage
+from gateway.fieldlink.seal import Direction, read_header
+from gateway.fieldlink.session import WINDOW, DeviceSession
+from gateway.sensing.interpret import interpret
+from gateway.sensing.limit import Limiter
+from gateway.text import _
+
+if TYPE_CHECKING:
+    from gateway.clock import Timekeeper
+    from gateway.registry.devices import Device
+    from gateway.tasks.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+STORED, RECEIVED = 1, 2
+IDENTIFY: Final = 3  # the command
+REMEMBER: Final = 10.0  # seconds: counters that no record carried are stored this often (30 s are allowed)
+_UNKNOWN: Final = "device.unknown"
+_UNREADABLE: Final = "unreadable"
+Write = Callable[[bytes], None]
+Place = tuple[Lane, int, int]  # lane, ordinal, sequence
+
+
+class Store(Protocol):
+    """What intake needs of the outbox."""
+
+    def remember(self, states: Sequence[DeviceState]) -> None:
+        """Store counters that no record carried."""
+
+
+class _Known:
+    """An enrolled device since the gateway's start."""
+
+    def __init__(self, device: "Device", session: DeviceSession) -> None:
+        self.device = device
+        self.session = session
+        self.write: Write | None = None  # the line that it was heard on last
+        self.heard_at: float | None = None
+        self.dirty = False
+        self.awaiting: deque[Place] = deque()  # its events whose receipt is awaited, oldest first
+
+
+class Intake:
+    """All enrolled devices, whatever line they are heard on."""
+
+    def __init__(
+        self,
+        gateway: str,
+        recorder: "Recorder",
+        store: Store,
+        clock: "Timekeeper",
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._gateway = gateway
+        self._recorder = recorder
+        self._store = store
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._known: dict[str, _Known] = {}
+        self._awaiting: dict[Place, tuple[str, int]] = {}
+        self._limits: Limiter[tuple[str, str]] = Limiter()
+        self._last_unknown = ""
+        self._remember_at = clock.monotonic() + REMEMBER
+        self.counts: dict[str, int] = {}
+
+    # Devices.
+
+    def enrol(self, device: "Device", state: DeviceState | None = None, events: Sequence[EventState] = ()) -> None:
+        """Hear this device from now on; its state is as the outbox has it."""
+        known = self._known.get(device.id)
+        if known is not None and known.device.key == device.key:
+            known.device = device
+            return
+        session = DeviceSession(
+            device.id,
+            device.key,
+            counters=Counters(state.counter, state.tag, state.seen, state.proven) if state else None,
+            events={event.number: event.stage for event in events},
+            highest_event=state.highest_event if state else 0,
+            first_number=int.from_bytes(self._random_bytes(4), "big") >> 1,
+            challenge=partial(self._random_bytes, 8),
+        )
+        self._known[device.id] = known = _Known(device, session)
+        for event in events:
+            if event.stage < RECEIVED:
+                self._await(known, (event.lane, event.ordinal, event.sequence), event.number)
+
+    def revoke(self, device: str) -> None:
+        """Hear it no more: its frames are a stranger's."""
+        known = self._known.pop(device, None)
+        for place in known.awaiting if known else ():
+            self._awaiting.pop(place, None)
+
+    def identify(self, device: str, seconds: int = 30) -> None:
+        """Have a device show itself. Raises C5Error if it can't be told."""
+        known, now = self._known.get(device), self._clock.monotonic()
+        if known is None:
+            raise C5Error(_("{device} is not enrolled").format(device=device[:64]), _("See: c5-gateway device list"))
+        told = known.session.command(IDENTIFY, {1: seconds}, now)
+        if isinstance(told, Refused):
+            raise C5Error(f"{device}: {told.reason}", _("Press the device once, then try again."))
+        self._perform(known, told[1], now, None)
+
+    def glance(self) -> list[dict[str, Any]]:
+        """Return what `status` shows of each device."""
+        now = self._clock.monotonic()
+        return [
+            {
+                "id": known.device.id,
+                "name": known.device.name,
+                "model": known.device.model,
+                "heard_s": None if known.heard_at is None else round(now - known.heard_at, 1),
+                "proven": not known.session.unproven,
+                "highest_event": known.session.highest_event,
+            }
+            for known in self._known.values()
+        ]
+
+    # Frames.
+
+    def frame(self, body: bytes, write: Write) -> bool:
+        """Take one frame that a line brought; `write` answers on that line. False if it was no frame of ours."""
+        header = read_header(body)
+        if isinstance(header, Refused):
+            self._count("malformed")
+            return False
+        if header.direction is Direction.DOWN:
+            return True  # an echo
+        known = self._known.get(header.device)
+        now = self._clock.monotonic()
+        if known is None:
+            self._last_unknown = header.device
+            self._report(_UNKNOWN, self._gateway, now)
+            return True
+        self._perform(known, known.session.receive(header, body, now), now, write)
+        return True
+
+    def _perform(self, known: _Known, actions: list[Action], now: float, write: Write | None) -> None:
+        device = known.device.id
+        for action in actions:
+            match action:
+                case Send(wire):
+                    if (line := write or known.write) is not None:
+                        line(wire)
+                    continue
+                case Replayed():
+                    self._report("device.replayed", device, now)
+                    continue
+                case Unauthenticated():
+                    self._report("device.unauthenticated", device, now)
+                    continue
+                case NewEvent(message, unproven):
+                    self._heard(known, now, write)
+                    self._new(known, message, unproven=unproven)
+                    continue
+                case UnreadableEvent(message, unproven):
+                    self._heard(known, now, write)
+                    self._count(_UNREADABLE)
+                    if self._limits.happened((_UNREADABLE, device), now) is not None:
+                        event = interpret(device, message, unproven=unproven, position=known.device.position)
+                        assert event is not None
+                        self._recorder.record(event, self._state(known))
+                case Heard(message, unproven):
+                    self._heard(known, now, write)
+                    event = interpret(device, message, unproven=unproven, position=known.device.position)
+                    if event is not None:
+                        self._recorder.record(event, self._state(known))
+                        continue
+                case RepeatedEvent():
+                    self._heard(known, now, write)
+                case Proven() | CommandEnded():
+                    pass
+            known.dirty = True
+
+    def _heard(self, known: _Known, now: float, write: Write | None) -> None:
+        known.heard_at = now
+        known.write = write or known.write
+
+    def _new(self, known: _Known, message: EventMessage, *, unproven: bool) -> None:
+        """Record an event; if memory has no room for it nothing has happened, and the device will send it again."""
+        device, number = known.device.id, message.number
+        event = interpret(device, message, unproven=unproven, position=known.device.position)
+        assert event is not None
+        state = self._state(known, number)
+        signed = self._recorder.record(event, state, partial(self._stage, device, number, STORED))
+        if signed is None:
+            self._count("no room")
+            return
+        known.session.recorded(number)
+        known.dirty = False
+        self._await(known, (signed.record.lane, self._recorder.ordinal, signed.record.sequence), number)
+
+    def _await(self, known: _Known, place: Place, number: int) -> None:
+        self._awaiting[place] = (known.device.id, number)
+        known.awaiting.append(place)
+        if len(known.awaiting) > WINDOW:
+            self._awaiting.pop(known.awaiting.popleft(), None)
+
+    # Stages.
+
+    def _stage(self, device: str, number: int, stage: int) -> None:
+        known = self._known.get(device)
+        if known is not None:
+            self._perform(known, known.session.stage(number, stage), self._clock.monotonic(), None)
+
+    def receipted(self, runs: Iterable[Run]) -> None:
+        """Tell the devices what C5 has."""
+        for run in runs:
+            if run.lane is Lane.TELEMETRY:
+                continue
+            if run.last - run.first < len(self._awaiting):
+                places: Iterable[Place] = (
+                    (run.lane, run.ordinal, sequence) for sequence in range(run.first, run.last + 1)
+                )
+            else:
+                places = [
+                    p for p in self._awaiting if p[:2] == (run.lane, run.ordinal) and run.first <= p[2] <= run.last
+                ]
+            for place in places:
+                if (waiting := self._awaiting.pop(place, None)) is not None:
+                    self._stage(*waiting, RECEIVED)
+
+    # Time.
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` is due."""
+        sessions = (known.session.deadline for known in self._known.values())
+        deadlines = (self._remember_at, self._limits.deadline, *sessions)
+        return min(deadline for deadline in deadlines if deadline is not None)
+
+    def tick(self, now: float) -> None:
+        """Send commands again, report what was counted, store counters."""
+        for known in self._known.values():
+            self._perform(known, known.session.tick(now), now, None)
+        for (type_, source), count in self._limits.tick(now):
+            if type_ != _UNREADABLE:
+                self._refused(type_, source, count)
+        if now >= self._remember_at:
+            self._remember_at = now + REMEMBER
+            self.remember()
+
+    def remember(self) -> None:
+        """Store the counters that no record carried."""
+        dirty = [known for known in self._known.values() if known.dirty]
+        self._store.remember([state for known in dirty if (state := self._state(known)) is not None])
+        for known in dirty:
+            known.dirty = False
+
+    def _state(self, known: _Known, number: int = 0) -> DeviceState | None:
+        counters = known.session.counters
+        if counters is None:
+            return None
+        highest = max(known.session.highest_event, number)
+        return DeviceState(known.device.id, counters.last, counters.tag, counters.seen, counters.proven, highest)
+
+    def _report(self, type_: str, source: str, now: float) -> None:
+        self._count(type_)
+        if (count := self._limits.happened((type_, source), now)) is not None:
+            self._refused(type_, source, count)
+
+    def _refused(self, type_: str, source: str, count: int) -> None:
+        log.warning("frames were refused: %s, %s, %d", type_, source, count)
+        data: Mapping[str, Any] = {"count": count}
+        if type_ == _UNKNOWN:
+            data = {"count": count, "last": self._last_unknown}
+        self._recorder.record(Event(type_, source, data=data))
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1

@@ -1,0 +1,72 @@
+"""From an event to a signed record: the one place where sequences are given.
+
+Here, on the event loop, a record gets its sequence, its link to the one before and its signature (some 50 µs), and goes
+to the uplink and to the store at once: neither waits for the other. What comes of it is told to `Recorder.stored`'s
+caller when it is durable, and through receipts when C5 has it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from gateway.delivery.item import DeviceState, Entry, Item
+from gateway.event import Event, Lane, Position, lane_of
+from gateway.signing.chain import Chain, Signed
+from gateway.signing.message import Head
+from gateway.signing.record import Clock
+
+
+class Store(Protocol):
+    """What the recorder needs of the outbox."""
+
+    def room(self, lane: Lane) -> bool:
+        """Whether a record of this lane can be taken."""
+
+    def append(self, entry: Entry) -> None:
+        """Store it."""
+
+
+class Recorder:
+    """Signs events into the lanes of this epoch."""
+
+    def __init__(
+        self,
+        chains: Mapping[Lane, Chain],
+        ordinal: int,
+        store: Store,
+        occurred: Callable[[int], tuple[int, Clock]],
+        position: Position | None,
+    ) -> None:
+        self._chains = chains
+        self.ordinal = ordinal
+        self._store = store
+        self._occurred = occurred
+        self._position = position
+        self.offer: Callable[[Item], None] = lambda _item: None
+        self.refused = 0  # events that memory had no room for
+
+    def record(
+        self,
+        event: Event,
+        device: DeviceState | None = None,
+        stored: Callable[[], None] | None = None,
+    ) -> Signed | None:
+        """Sign an event and send it on its ways; None if there is no room for it: then nothing has happened."""
+        lane = lane_of(event.type)
+        if not self._store.room(lane):
+            self.refused += 1
+            return None
+        occurred_us, clock = self._occurred(event.age_ms)
+        signed = self._chains[lane].sign(event, occurred_us, clock, self._position)
+        item = Item(lane, self.ordinal, signed.record.sequence, signed.wire)
+        self.offer(item)
+        self._store.append(Entry(item, signed.digest, device, event.event_number if device else None, stored))
+        return signed
+
+    def sequence(self, lane: Lane) -> int:
+        """Return the last sequence signed in this epoch."""
+        return self._chains[lane].sequence
+
+    @property
+    def heads(self) -> dict[Lane, Head]:
+        """Each lane's last record."""
+        return {lane: head for lane, chain in self._chains.items() if (head := chain.head) is not None}

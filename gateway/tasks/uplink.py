@@ -1,0 +1,402 @@
+"""The way to C5: one connection at a time, the preferred broker first, for ever.
+
+What goes out next is `Schedule`'s decision, and it is made on every occasion: a record signed, an acknowledgement, a
+receipt, a reading from the outbox. A record is published within the call that signed it; nothing here waits.
+
+What the broker answers is never a delivery. A refusal is a trouble that a person can see (`troubles`), and is tried
+again; a receipt is judged by `Speakers` (whose word is it?) and `coverage` (what does it cover?) before it counts.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from gateway import __version__
+from gateway.control.authorise import Speakers
+from gateway.delivery import coverage
+from gateway.delivery.backoff import Backoff
+from gateway.delivery.item import Item, Run, Want
+from gateway.delivery.link import CentreWatch, Restored
+from gateway.delivery.schedule import Batch, Schedule
+from gateway.errors import LinkError, Refused
+from gateway.event import LANE_NAMES, Event, Lane
+from gateway.sensing.limit import Limiter
+from gateway.signing import message, record
+from gateway.signing.cose import Envelope, Signer, parse
+from gateway.signing.message import State
+from gateway.signing.record import Record
+from gateway.text import _
+from gateway.topics import CENTRE, CENTRE_CERTIFICATES, Route
+
+if TYPE_CHECKING:
+    from gateway.clock import Timekeeper
+    from gateway.mqtt import Connection, Message
+    from gateway.tasks.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+RECORD_TYPE: Final = 'application/cose; cose-type="cose-sign1"'
+SEQUENCE_TYPE: Final = "application/cbor-seq"
+STATE_PAUSE: Final = 1.0  # seconds between two states at least
+NO_SUBSCRIBERS: Final = 0x10
+REFUSAL: Final = 0x80
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Store(Protocol):
+    """What the uplink needs of the outbox."""
+
+    async def read(self, want: Want) -> tuple[list[Item], bool]:
+        """Return records in order, and whether that was all."""
+
+    def receipted(self, runs: Sequence[Run]) -> None:
+        """Forget what C5 has."""
+
+
+# Opens a connection to a broker by name, with a will (topic, payload), telling what arrives and why it ended.
+Dial = Callable[[str, tuple[str, bytes], Callable[["Message"], None], Callable[[str], None]], Awaitable["Connection"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Self:
+    """Who this gateway is, in this epoch."""
+
+    route: Route
+    epoch: bytes
+    ordinal: int
+    start_count: int
+    signer: Signer
+    certificates: bytes  # the `certificates` message
+    not_before: datetime  # of our own certificate: no later clock is wrong by more
+    interval: int  # seconds between two states
+
+
+class Uplink:
+    """Delivers records and receives receipts."""
+
+    def __init__(
+        self,
+        *,
+        own: Self,
+        brokers: Sequence[str],
+        dial: Dial,
+        schedule: Schedule,
+        recorder: "Recorder",
+        store: Store,
+        speakers: Speakers,
+        watch: CentreWatch,
+        ordinals: Mapping[bytes, int],
+        clock: "Timekeeper",
+        random: Callable[[], float],
+        cloud_events: bool = False,
+        confirmed_by_broker: bool = False,
+    ) -> None:
+        self._own = own
+        self._brokers = brokers
+        self._dial = dial
+        self._schedule = schedule
+        self._recorder = recorder
+        self._store = store
+        self._speakers = speakers
+        self._watch = watch
+        self._ordinals = {**ordinals, own.epoch: own.ordinal}
+        self._clock = clock
+        self._backoff = Backoff(0.5, 30.0, random)
+        self._cloud_events = cloud_events
+        self._confirmed_by_broker = confirmed_by_broker
+        self._topics = {lane: own.route.event(lane) for lane in Lane}
+        self._connection: Connection | None = None
+        self._closed = ""
+        self._wake = asyncio.Event()
+        self._reads: set[asyncio.Task[None]] = set()
+        self._refusals: dict[Lane, int] = {}
+        self._refused_receipts: Limiter[str] = Limiter()
+        self._state_at = -STATE_PAUSE
+        self._state_due = False
+        self._states = 0
+        self._connections = 0
+        self.broker: str | None = None  # where we are connected
+        self.troubles: dict[str, str] = {}
+        self.receipts = 0
+        self.on_receipted: Callable[[Sequence[Run]], None] = lambda _runs: None
+
+    # The connection.
+
+    async def run(self) -> None:
+        """Connect, deliver, connect again; ends only when cancelled."""
+        while True:
+            for broker in self._brokers:
+                await self._attempt(broker)
+            await asyncio.sleep(self._backoff.next())
+
+    async def _attempt(self, broker: str) -> None:
+        self._connections += 1
+        self._closed = ""
+        self._wake.clear()
+        route = self._own.route
+        will = (route.topic("state"), self._signed_state(online=False))
+        try:
+            connection = await self._dial(broker, will, self._arrived, self._on_closed)
+        except LinkError as error:
+            self._link_failed(broker, error.what, error.hint)
+            return
+        try:
+            await self._serve(broker, connection)
+        except LinkError as error:  # a subscription was refused
+            self._link_failed(broker, error.what, error.hint)
+            connection.abort()
+        finally:
+            self.broker = self._connection = None
+            self._schedule.disconnected()
+            if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # we are in one
+                await self._goodbye(connection)
+
+    async def _serve(self, broker: str, connection: "Connection") -> None:
+        route, now = self._own.route, self._clock.monotonic()
+        names = asyncio.ensure_future(connection.subscribe([f"{CENTRE_CERTIFICATES}/+"]))
+        subscribed = asyncio.ensure_future(connection.subscribe([route.topic("receipt"), CENTRE]))
+        self._connection = connection
+        self._send("certificates", self._own.certificates)
+        self._send("state", self._signed_state(online=True))
+        self._watch.connected(now)
+        limit = connection.maximum_packet
+        self._schedule.connected(connection.receive_maximum, *([limit - 512] if limit else []))
+        self.pump()
+        await asyncio.gather(names, subscribed)
+        self.broker = broker
+        if self.troubles.pop("link", None) is not None:
+            log.info("connected to %s", broker)
+            self._recorder.record(Event("link.restored", route.gateway, data={"broker": broker}))
+        while not self._closed:
+            self._tick(self._clock.monotonic())
+            deadline = self._deadline() - self._clock.monotonic()
+            try:
+                async with asyncio.timeout(max(0.0, deadline)):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+            self._wake.clear()
+        self._link_failed(broker, self._closed, "")
+
+    async def _goodbye(self, connection: "Connection") -> None:
+        """Say that we go on purpose, so that C5 needn't wait for our silence."""
+        self._connection = connection
+        self._send("state", self._signed_state(online=False))
+        self._connection = None
+        await connection.close()
+
+    def _on_closed(self, reason: str) -> None:
+        self._connection = None
+        self._schedule.disconnected()
+        self._closed = reason or _("the connection ended")
+        self._wake.set()
+
+    def _link_failed(self, broker: str, reason: str, hint: str) -> None:
+        if "link" not in self.troubles:
+            log.warning("no link to the broker: %s. %s", reason, hint)
+            self._recorder.record(Event("link.failed", self._own.route.gateway, data=_bounded(broker, reason)))
+        else:
+            log.debug("no link to the broker: %s. %s", reason, hint)
+        self.troubles["link"] = f"{reason}. {hint}" if hint else reason
+
+    def _deadline(self) -> float:
+        state = self._state_at + (STATE_PAUSE if self._state_due else self._own.interval)
+        deadlines = (state, self._schedule.deadline, self._watch.deadline, self._refused_receipts.deadline)
+        return min(deadline for deadline in deadlines if deadline is not None)
+
+    def _tick(self, now: float) -> None:
+        self._schedule.tick(now)
+        if now >= self._state_at + (STATE_PAUSE if self._state_due else self._own.interval):
+            self._send("state", self._signed_state(online=True))
+        if (silent := self._watch.tick(now)) is not None:
+            self._schedule.silent(silent=True)
+            self.troubles["centre"] = _("C5 has not been heard for {seconds:.0f} s, although the broker is up").format(
+                seconds=silent.seconds
+            )
+            log.warning("the centre is silent")
+            self._recorder.record(
+                Event("centre.silent", self._own.route.gateway, data={"seconds": round(silent.seconds)})
+            )
+        for reason, count in self._refused_receipts.tick(now):
+            self._report_refused_receipts(reason, count)
+        self.pump()
+
+    # Out.
+
+    def offer(self, item: Item) -> None:
+        """Take a record signed just now; it leaves within this call if the link is up and the window open."""
+        self._schedule.offer(item)
+        self.pump()
+        if item.lane is Lane.ALARM and self._connection is not None:
+            if self._clock.monotonic() >= self._state_at + STATE_PAUSE:
+                self._send("state", self._signed_state(online=True))
+            else:
+                self._state_due = True
+                self._wake.set()
+
+    def pump(self) -> None:
+        """Publish what may go now, and have read what is wanted."""
+        connection = self._connection
+        if connection is None:
+            return
+        while (batch := self._schedule.next()) is not None:
+            connection.publish(
+                self._topics[batch.run.lane],
+                batch.payload,
+                content_type=RECORD_TYPE if batch.count == 1 else SEQUENCE_TYPE,
+                user_properties=cloud_event(batch.payload) if self._cloud_events and batch.count == 1 else (),
+                on_ack=partial(self._acknowledged, batch),
+            )
+        for want in self._schedule.want():
+            task = asyncio.get_running_loop().create_task(self._load(want), name="uplink-read")
+            self._reads.add(task)
+            task.add_done_callback(self._reads.discard)
+
+    async def _load(self, want: Want) -> None:
+        items, complete = await self._store.read(want)
+        self._schedule.loaded(want, items, complete=complete)
+        self.pump()
+
+    def _acknowledged(self, batch: Batch, code: int) -> None:
+        now, lane = self._clock.monotonic(), batch.run.lane
+        if code < REFUSAL:
+            self._schedule.acknowledged(batch, now)
+            if self._confirmed_by_broker and code == 0:
+                self._store.receipted(self._schedule.receipted([batch.run]))
+            if self._refusals.pop(lane, None) is not None:
+                del self.troubles[f"refused {LANE_NAMES[lane]}"]
+                log.info("the broker takes %s again", self._topics[lane])
+        else:
+            tries = self._refusals[lane] = self._refusals.get(lane, 0) + 1
+            self._schedule.refused(batch, now, tries)
+            if tries == 1:
+                self.troubles[f"refused {LANE_NAMES[lane]}"] = what = _refusal(self._topics[lane], code)
+                log.warning("the broker refuses %s (0x%02x): %s", self._topics[lane], code, what)
+            self._wake.set()
+        self.pump()
+
+    def _send(self, channel: str, payload: bytes) -> None:
+        if channel == "state":
+            self._state_at = self._clock.monotonic()
+            self._state_due = False
+        if self._connection is not None:
+            self._connection.publish(self._own.route.topic(channel), payload, retain=True, on_ack=None)
+
+    def _signed_state(self, *, online: bool) -> bytes:
+        own = self._own
+        if online:
+            self._states += 1
+        state = State(
+            gateway=own.route.gateway,
+            epoch=own.epoch,
+            online=online,
+            time_us=self._clock.now_us(),
+            heads=self._recorder.heads if online else None,
+            version=__version__,
+            interval=own.interval,
+            start_count=own.start_count,
+            number=self._states if online else 0,
+            connection=self._connections,
+            agency=own.route.agency,
+            site=own.route.site,
+        )
+        return own.signer.sign("state", message.encode(state))
+
+    # In.
+
+    def _arrived(self, arrived: "Message") -> None:
+        at = max(_EPOCH + timedelta(microseconds=self._clock.now_us()), self._own.not_before)
+        now = self._clock.monotonic()
+        if arrived.topic == CENTRE:
+            heartbeat = self._speakers.heartbeat(arrived.payload, at)
+            if isinstance(heartbeat, Refused):
+                log.debug("a heartbeat was refused: %s", heartbeat.reason)
+            else:
+                self._heard(self._watch.heartbeat(heartbeat.name, heartbeat.time_us, now))
+        elif arrived.topic.startswith(CENTRE_CERTIFICATES + "/"):
+            name = arrived.topic.removeprefix(CENTRE_CERTIFICATES + "/")
+            known = self._speakers.introduce(name, arrived.payload, at)
+            if isinstance(known, Refused):
+                log.debug("a certificate of C5 was refused: %s", known.reason)
+        elif arrived.topic == self._own.route.topic("receipt"):
+            self._receipt(arrived.payload, at, now)
+
+    def _receipt(self, wire: bytes, at: datetime, now: float) -> None:
+        receipt = self._speakers.receipt(wire, at)
+        claim: coverage.Claim | Refused
+        if isinstance(receipt, Refused):
+            claim = receipt
+        else:
+            claim = coverage.judge(
+                receipt.up_to,
+                receipt.missing,
+                present=self._own.epoch,
+                signed={lane: self._recorder.sequence(lane) for lane in Lane},
+                ordinals=self._ordinals,
+            )
+        if isinstance(claim, Refused):
+            if (count := self._refused_receipts.happened(claim.reason, now)) is not None:
+                self._report_refused_receipts(claim.reason, count)
+            return
+        self.receipts += 1
+        self._heard(self._watch.heard(now))
+        new = self._schedule.receipted(claim.covered)
+        self._store.receipted(new)
+        self.on_receipted(new)
+        for run in claim.missing:
+            self._schedule.requested(run, now)
+        self.pump()
+
+    def _report_refused_receipts(self, reason: str, count: int) -> None:
+        log.warning("a receipt was refused: %s (%d)", reason, count)
+        self._recorder.record(
+            Event("receipt.refused", self._own.route.gateway, data={"reason": reason, "count": count})
+        )
+
+    def _heard(self, restored: Restored | None) -> None:
+        if restored is not None:
+            self._schedule.silent(silent=False)
+            self.troubles.pop("centre", None)
+            log.info("the centre is heard again")
+            self._recorder.record(
+                Event("centre.restored", self._own.route.gateway, data={"seconds": round(restored.seconds)})
+            )
+            self.pump()
+
+
+def cloud_event(wire: bytes) -> tuple[tuple[str, str], ...]:
+    """Return the CloudEvents 1.0 attributes of a record of ours: a hint for routing, never to be believed."""
+    envelope = parse(wire, "record")
+    assert isinstance(envelope, Envelope)
+    said = record.decode(envelope.payload)
+    assert isinstance(said, Record)
+    occurred = _EPOCH + timedelta(microseconds=said.occurred_us)
+    return (
+        ("specversion", "1.0"),
+        ("id", said.identity),
+        ("source", f"urn:c5:gateway:{said.gateway}"),
+        ("type", said.type),
+        ("time", occurred.isoformat()),
+        ("subject", said.source),
+    )
+
+
+def _bounded(broker: str, reason: str) -> dict[str, str]:
+    return {"broker": broker[:300], "reason": reason[:500]}
+
+
+def _refusal(topic: str, code: int) -> str:
+    match code:
+        case 0x87:
+            return _(
+                "the broker doesn't allow {topic} (not authorised): nothing of this lane reaches C5. "
+                "Its access list must allow it to the name in this gateway's certificate."
+            ).format(topic=topic)
+        case 0x97:
+            return _("the broker's quota for {topic} is used up: ask who runs it for more").format(topic=topic)
+        case _:
+            return _("the broker refuses {topic} (0x{code:02x}): ask who runs it").format(topic=topic, code=code)
