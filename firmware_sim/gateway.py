@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 from gateway.fieldlink import label as labels
 from gateway.fieldlink.label import Label
 
+PROGRAM: Final = "gateway.cli.main"
 START_WITHIN: Final = 20.0  # seconds, on two busy cores
 STOP_WITHIN: Final = 10.0
 _POLL: Final = 0.05
@@ -30,7 +31,7 @@ class GatewayFailedError(Exception):
 def certs(*arguments: str) -> None:
     """Run `c5-certs`; raises GatewayFailedError."""
     command = [sys.executable, "-c", "from certs.cli import main; main()", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own program
     if done.returncode:
         raise GatewayFailedError(f"c5-certs {' '.join(arguments)}: {done.stderr}")
 
@@ -51,10 +52,12 @@ class Settings:
         issued = self.authority / "gateway" / self.name
         tables = [
             f'[gateway]\nid = "{self.name}"\nagency = "test"\nsite = "bench"\nstate_dir = "{state_dir}"',
-            "[identity]\n"
-            f'trust_anchors = "{self.authority}/trust-anchors.pem"\n'
-            f'tls_certificate = "{issued}/tls.pem"\ntls_key = "{issued}/tls.key"\n'
-            f'signing_certificate = "{issued}/signing.pem"\nsigning_key = "{issued}/signing.key"',
+            (
+                "[identity]\n"
+                f'trust_anchors = "{self.authority}/trust-anchors.pem"\n'
+                f'tls_certificate = "{issued}/tls.pem"\ntls_key = "{issued}/tls.key"\n'
+                f'signing_certificate = "{issued}/signing.pem"\nsigning_key = "{issued}/signing.key"'
+            ),
             f'[[broker]]\nhost = "{self.broker_host}"\nport = {self.broker_port}',
             *(
                 f'[[port]]\nname = "{name}"\ndriver = "field-link"\ndevice = "{device}"'
@@ -66,11 +69,17 @@ class Settings:
 
 
 class Gateway:
-    """One gateway in `home`, from entering to leaving; `async with Gateway(settings, home) as gateway`."""
+    """One gateway in `home`, from entering to leaving; `async with Gateway(settings, home) as gateway`.
 
-    def __init__(self, settings: Settings, home: Path) -> None:
+    `module` is what Python runs as `c5-gateway run`: tests name one of their own that plants a fault first.
+    `environment` is added to the process's at each start.
+    """
+
+    def __init__(self, settings: Settings, home: Path, *, module: str = PROGRAM) -> None:
         self.settings = settings
         self.home = home
+        self.module = module
+        self.environment: dict[str, str] = {}
         self.state_dir = home / "state"
         self.config = home / "gateway.toml"
         self._process: subprocess.Popen[bytes] | None = None
@@ -100,24 +109,41 @@ class Gateway:
         return self._process is not None and self._process.poll() is None
 
     async def start(self) -> None:
-        """Start the process and wait until it answers `status`."""
-        assert not self.running
-        command = [*_command("run"), "--config", str(self.config)]
-        if setpriv := shutil.which("setpriv"):  # without it, a killed test run leaves its gateways behind
-            command = [setpriv, "--pdeathsig", "KILL", *command]
-        with (self.home / "gateway.log").open("ab") as log:
-            # Not asyncio's: this process must stay stoppable after the event loop that started it has gone.
-            self._process = subprocess.Popen(  # noqa: ASYNC220  # returns as soon as the child exists
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home
-            )
+        """Start the process and wait until it can be asked."""
+        self.launch()
         try:
             async with asyncio.timeout(START_WITHIN):
-                while not (self.state_dir / "control.sock").is_socket() or await self.status() is None:  # noqa: ASYNC240  # one stat
+                while not await self._answers():
                     if not self.running:
                         raise GatewayFailedError(f"the gateway ended at once: {self.log[-2000:]}")
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             raise GatewayFailedError(f"the gateway does not answer: {self.log[-2000:]}") from None
+
+    def launch(self) -> None:
+        """Start the process; that it is ready is not waited for."""
+        assert not self.running
+        command = [sys.executable, "-m", self.module, "run", "--config", str(self.config)]
+        if setpriv := shutil.which("setpriv"):  # without it, a killed test run leaves its gateways behind
+            command = [setpriv, "--pdeathsig", "KILL", *command]
+        with (self.home / "gateway.log").open("ab") as log:
+            # Not asyncio's: this process must stay stoppable after the event loop that started it has gone.
+            self._process = subprocess.Popen(  # noqa: S603  # our own program; returns as soon as the child exists
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
+                env={**os.environ, **self.environment},
+            )
+
+    async def _answers(self) -> bool:
+        try:
+            _, writer = await asyncio.open_unix_connection(self.state_dir / "control.sock")
+        except OSError:  # not there yet, or of a service that was killed
+            return False
+        writer.close()
+        return True
 
     async def stop(self) -> None:
         """Ask the process to end (SIGTERM), wait for it, and insist if it doesn't."""
@@ -126,7 +152,7 @@ class Gateway:
         self._process.terminate()
         try:
             async with asyncio.timeout(STOP_WITHIN):
-                while self.running:
+                while self.running:  # noqa: ASYNC110  # a process has no event that outlives its loop
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             pass
@@ -172,4 +198,4 @@ class Gateway:
 
 
 def _command(*arguments: str) -> Sequence[str]:
-    return [sys.executable, "-m", "gateway.cli.main", *arguments]
+    return [sys.executable, "-m", PROGRAM, *arguments]

@@ -150,10 +150,12 @@ class Run:
         return all(await asyncio.gather(*waiting))
 
     async def _told(self, device: str, event: int) -> bool:
+        if self.ledger.press(device, event).stage:
+            return True  # perhaps before a power cut, of which the board itself knows nothing
         try:
             await self.boards[device].stage(event, 1, self.scenario.settle_s)
         except NotHeardError:
-            return self.ledger.press(device, event).stage > 0  # it was told before it lost its memory
+            return False
         return True
 
     async def _do(self, step: Step) -> None:

@@ -237,8 +237,8 @@ class App:
 
     # Asked by the technician's command line.
 
-    def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
-        return status.answer(self, request)
+    async def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
+        return await status.answer(self, request)
 
 
 def identity(settings: GatewaySettings, clock: Timekeeper) -> tuple[Own, Tls | None]:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ REQUEST_MAX: Final = 16_384  # bytes
 ANSWER_MAX: Final = 4 * 1024 * 1024  # bytes: a status with every device
 PATIENCE: Final = 10.0  # seconds for either side
 
-Handle = Callable[[dict[str, Any]], dict[str, Any]]
+Handle = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 @contextlib.asynccontextmanager
@@ -35,7 +35,8 @@ async def serve(state_dir: Path, handle: Handle) -> AsyncIterator[None]:
         with contextlib.suppress(OSError, TimeoutError, asyncio.LimitOverrunError, asyncio.IncompleteReadError):
             async with asyncio.timeout(PATIENCE):
                 line = await reader.readuntil(b"\n")
-                writer.write(json.dumps(_answered(line, handle)).encode() + b"\n")
+                answered = await _answered(line, handle)
+                writer.write(json.dumps(answered).encode() + b"\n")
                 await writer.drain()
         writer.close()
 
@@ -55,7 +56,7 @@ async def serve(state_dir: Path, handle: Handle) -> AsyncIterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _answered(line: bytes, handle: Handle) -> dict[str, Any]:
+async def _answered(line: bytes, handle: Handle) -> dict[str, Any]:
     try:
         request = json.loads(line)
     except ValueError:
@@ -63,7 +64,7 @@ def _answered(line: bytes, handle: Handle) -> dict[str, Any]:
     if not isinstance(request, dict):
         return {"error": _("not a request"), "hint": ""}
     try:
-        return handle(request)
+        return await handle(request)
     except C5Error as error:
         return {"error": error.what, "hint": error.hint}
 

@@ -3,28 +3,72 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from gateway.config import summary
-from gateway.errors import C5Error
-from gateway.event import LANE_NAMES, Lane
+from gateway.config import PositionSettings, summary
+from gateway.errors import C5Error, Refused
+from gateway.event import LANE_NAMES
+from gateway.fieldlink.label import parse
+from gateway.registry.devices import NAME_MAX, Device, Registry
 from gateway.text import _
 
 if TYPE_CHECKING:
     from gateway.app import App
 
 
-def answer(app: "App", request: dict[str, Any]) -> dict[str, Any]:
+async def answer(app: "App", request: dict[str, Any]) -> dict[str, Any]:
     """Do what the command line asks. Raises C5Error with what happened and what to do."""
     match request:
         case {"do": "status"}:
-            return glance(app)
-        case {"do": "reload devices"}:
+            return await glance(app)
+        case {"do": "enrol", "label": str(text), "name": str(name), "position": position}:
+            device = enrolment(text, name, position)
+            app.registry.enrol(device)
             reload_devices(app)
-            return {"devices": len(app.intake.glance())}
+            return {"id": device.id, "model": device.model}
+        case {"do": "revoke", "device": str(device)}:
+            app.registry.revoke(device)
+            reload_devices(app)
+            return {}
+        case {"do": "devices"}:
+            return {"devices": listed(app.registry)}
         case {"do": "identify", "device": str(device)}:
             app.intake.identify(device)
             return {}
         case _:
             raise C5Error(_("the running service doesn't know this request"), _("Restart it after an update."))
+
+
+def enrolment(text: str, name: str, position: list[float] | None) -> Device:
+    """Return the device that a label's text, a name and a place in degrees describe. Raises C5Error."""
+    label = parse(text.strip())
+    if isinstance(label, Refused):
+        raise C5Error(
+            _("this is not a device label: {reason}").format(reason=label.reason),
+            _("Scan the QR code again, or type its text exactly as printed: C5D1:…"),
+        )
+    if len(name) > NAME_MAX or not name.isprintable():
+        raise C5Error(
+            _("the name is too long or not printable"), _("Give at most {max} characters.").format(max=NAME_MAX)
+        )
+    place = None
+    if position is not None:
+        latitude, longitude = position
+        place = PositionSettings(latitude=latitude, longitude=longitude).position()
+    return Device(label.device, label.model, label.key, name, place)
+
+
+def listed(registry: Registry) -> list[dict[str, Any]]:
+    """Return the enrolled devices as `device list` shows them; no key is among it."""
+    return [
+        {
+            "id": device.id,
+            "model": device.model,
+            "name": device.name,
+            "position": None
+            if device.position is None
+            else {"latitude": device.position.latitude / 1e7, "longitude": device.position.longitude / 1e7},
+        }
+        for device in registry.devices().values()
+    ]
 
 
 def reload_devices(app: "App") -> None:
@@ -41,9 +85,10 @@ def reload_devices(app: "App") -> None:
         app.intake.enrol(device)
 
 
-def glance(app: "App") -> dict[str, Any]:
+async def glance(app: "App") -> dict[str, Any]:
     """Return the whole status."""
     now = datetime.now(UTC)
+    waiting = await app.outbox.waiting()
     source, uncertainty = app.world.clock.quality()
     certificates = {"signing": app.own.identity.not_after}
     if app.tls is not None:
@@ -56,7 +101,11 @@ def glance(app: "App") -> dict[str, Any]:
             {"broker": name, "connected": name == app.uplink.broker}
             for name in (f"{table.host}:{table.port}" for table in app.settings.broker)
         ],
-        "lanes": {LANE_NAMES[lane]: {"signed": app.recorder.sequence(lane)} for lane in Lane},
+        "lanes": {
+            name: {"signed": app.recorder.sequence(lane), "waiting": waiting[name].count, "bytes": waiting[name].size,
+                   "oldest": waiting[name].oldest}
+            for lane, name in LANE_NAMES.items()
+        },
         "receipts": app.uplink.receipts,
         "ports": [
             {"name": name, "open": link.port.trouble is None, "frames": link.frames, "noise": link.noise,

@@ -105,7 +105,7 @@ class Account:
         beyond = self.chains.end(record.lane, record.link, record.epoch, now)
         if beyond:
             text = f"{beyond} records are held of what the gateway lost when its power went"
-            detail = f"{LANE_NAMES[record.lane]}/{record.epoch.hex()}"
+            detail = f"{LANE_NAMES[record.lane]}/{record.link[0].hex()}"
             self._reports.add("records.undurable", self.name, text, detail)
 
     def state(self, state: State, wire: bytes, route: Route, seen_us: int, now: float) -> Remember | None:

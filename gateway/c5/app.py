@@ -22,15 +22,18 @@ from gateway.errors import CertificateError, StoreError
 from gateway.identity.keystore import load_anchors, load_identity, load_revocations
 from gateway.mqtt import Broker, Connection, Message
 from gateway.settings import BrokerSettings, IdentitySettings
-from gateway.signing import deterministic
+from gateway.signing.chains import encode_chain
 from gateway.signing.cose import Signer
 from gateway.text import _
 from gateway.tls import client_context
+
+log = logging.getLogger(__name__)
 
 KEEPALIVE: Final = 15  # seconds; a dead broker is noticed within twice that
 SESSION: Final = 7 * 86_400  # seconds that a broker keeps what comes while we are away (wire.md, section 3)
 IN_FLIGHT: Final = 100  # messages that a broker may send us before the first is committed: at most 1.6 MB
 DIAL_WITHIN: Final = 20.0
+REVOCATIONS_EVERY: Final = 30.0  # seconds between two looks at the file
 SINK_CLOSE_WITHIN: Final = 5.0
 
 
@@ -64,23 +67,38 @@ async def run(settings: ReceiverSettings, output: str | None) -> None:
             wall=wall,
             random=random.SystemRandom().random,
         )
-        await until(stop, receiver)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(receiver.run(), name="receiver")]
+            if settings.identity.revocation_list:
+                following = follow_revocations(settings.identity.revocation_list, centre)
+                tasks.append(group.create_task(following, name="revocations"))
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
     finally:
         await ledger.close()
         for sink in sinks:
             await asyncio.to_thread(sink.close, SINK_CLOSE_WITHIN)
 
 
-async def until(stop: asyncio.Event, receiver: Receiver) -> None:
-    """Run the receiver until asked to stop; what it raises comes out."""
-    running = asyncio.create_task(receiver.run(), name="receiver")
-    stopping = asyncio.create_task(stop.wait(), name="stop")
-    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    running.cancel()
-    (outcome,) = await asyncio.gather(running, return_exceptions=True)
-    if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
-        raise outcome
+async def follow_revocations(path: Path, centre: Centre) -> None:
+    """Take up a newer revocation list when its file changes. One that can't be read changes nothing."""
+    known = _changed_at(path)
+    while True:
+        await asyncio.sleep(REVOCATIONS_EVERY)
+        try:
+            changed = _changed_at(path)
+            if changed != known:
+                centre.revoke(load_revocations(path))
+                log.info("Took up the revocation list %s", path)
+        except (OSError, CertificateError) as error:
+            log.warning("The revocation list can't be read, the last one still counts: %s", error)
+        else:
+            known = changed
+
+
+def _changed_at(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def load_centre(settings: ReceiverSettings) -> tuple[Centre, bytes]:
@@ -99,9 +117,9 @@ def load_centre(settings: ReceiverSettings) -> tuple[Centre, bytes]:
         )
     revocations = load_revocations(identity.revocation_list) if identity.revocation_list else None
     if revocations and revocations.stale(datetime.now(UTC)):
-        logging.getLogger(__name__).warning("The revocation list is out of date: %s", identity.revocation_list)
+        log.warning("The revocation list is out of date: %s", identity.revocation_list)
     signer = Signer(own.key, own.identity.thumbprint)
-    chain = deterministic.encode(list(own.chain))
+    chain = encode_chain(own.chain)
     return Centre(settings.receiver.name, signer, Signers(anchors, revocations)), chain
 
 

@@ -26,14 +26,14 @@ from gateway.c5.values import Action, Batch, Keep, Kept, KeptRecord, Learn, Outc
 from gateway.c5.verifier import SignerUnknown, UnknownSigner, Unproven, Verdict, Verified, verify, verify_state
 from gateway.errors import Refused
 from gateway.event import Lane
-from gateway.signing import cose, deterministic, record
-from gateway.signing.certificate import thumbprint
+from gateway.signing import cose, record
+from gateway.signing.certificate import Revocations, thumbprint
+from gateway.signing.chains import decode_chains
 from gateway.signing.message import Centre as Heartbeat
 from gateway.signing.message import Receipt, encode
 from gateway.signing.record import SYNCHRONISED
 from gateway.topics import Arrival, Route
 
-CHAINS_MAX: Final = 64  # in one message; a gateway shows those of what it has unreceipted
 WAITING_STATES: Final = 1024  # newest states of gateways whose certificate hasn't come yet; the oldest gives way
 
 
@@ -113,6 +113,13 @@ class Centre:
         """Take in that a batch has been committed: it may be receipted."""
         self._account(batch.gateway).stored(batch, outcome, now)
         self._due.add(batch.gateway)
+
+    def revoke(self, revocations: Revocations) -> None:
+        """Take in a newer revocation list: it counts for what arrives from now on."""
+        for signer in self._signers.revoke(revocations):
+            thumbprint_ = signer.thumbprint.hex()
+            text = "a certificate was revoked: what arrives under it is unproven"
+            self.reports.add("signer.revoked", signer.gateway, text, thumbprint_)
 
     def tick(self, now: float) -> list[Action]:
         """Time passed."""
@@ -213,13 +220,15 @@ class Centre:
 
     def _certificates(self, route: Route, payload: bytes, arrived_us: int, now: float) -> list[Action]:
         gateway = route.gateway
-        chains = _chains(payload)
-        if chains is None:
-            self._refused("certificates.refused", gateway, "not an array of chains")
+        if not payload:
+            return []  # someone cleared the retained message: nothing is said
+        chains = decode_chains(payload)
+        if isinstance(chains, Refused):
+            self._refused("certificates.refused", gateway, chains.reason)
             return []
         actions: list[Action] = []
         for chain in chains:
-            signer = self._signers.find(gateway, thumbprint(chain[0])) if chain else None
+            signer = self._signers.find(gateway, thumbprint(chain[0]))
             if signer is not None and signer.chain == chain:
                 continue
             offered = self._signers.offer(gateway, chain, arrived_us)
@@ -231,15 +240,3 @@ class Centre:
             state_route, state = self._waiting.pop(gateway)
             actions += self._state(state_route, state, arrived_us, now)
         return actions
-
-
-def _chains(payload: bytes) -> list[tuple[bytes, ...]] | None:
-    """Read the array of chains; None if it is none. An empty payload (a cleared one) has none in it."""
-    if not payload:
-        return []
-    value = deterministic.decode(payload)
-    if not isinstance(value, list) or len(value) > CHAINS_MAX:
-        return None
-    if not all(isinstance(chain, list) and all(isinstance(der, bytes) for der in chain) for chain in value):
-        return None
-    return [tuple(chain) for chain in value]

@@ -6,7 +6,6 @@ from typing import Any
 from gateway import config, console
 from gateway.cli.said import print_json, say
 from gateway.errors import C5Error
-from gateway.outbox.inspect import waiting
 from gateway.settings import find_settings
 from gateway.text import _
 
@@ -17,8 +16,6 @@ def status(path: Path | None, *, as_json: bool) -> bool:
     found = console.ask(settings.gateway.state_dir, {"do": "status"})
     if found is None:
         raise C5Error(_("the service isn't running"), _("Start it: systemctl start c5-gateway"))
-    for lane, stored in waiting(settings.gateway.state_dir).items():
-        found["lanes"][lane] |= {"waiting": stored.count, "oldest": stored.oldest}
     if as_json:
         print_json(found)
     else:

@@ -38,9 +38,9 @@ def demo(
     seed: Annotated[int | None, typer.Option(help=_("Repeat a run exactly as far as chance goes."))] = None,
     json: Json = False,
 ) -> None:
-    from gateway.cli import demo as demonstration  # noqa: PLC0415
+    from gateway.cli.demo import run as run_demo  # noqa: PLC0415
 
-    ended(demonstration.run, seconds=seconds, presses=presses, outage=outage, seed=seed, as_json=json)
+    ended(run_demo, seconds=seconds, presses=presses, outage=outage, seed=seed, as_json=json)
 
 
 @app.command(help=_("Show a running gateway at a glance. Exit 1 if it isn't running or has troubles."))

@@ -5,7 +5,9 @@ Rules (wire.md, section 3 "Delivered means receipted"):
 1. An alarm that was just signed goes before everything, at once, whatever else waits.
 2. Then alarms, status, telemetry, each in its own order. Slots of the broker's window are kept for the lanes above.
 3. An acknowledgement (PUBACK) frees a slot and proves nothing. What no receipt covers is sent again on each new
-   connection, 60 s after its PUBACK, when the broker refused it, and when C5 says that it is missing.
+   connection, 60 s after its PUBACK, when the broker refused it, and when C5 says that it is missing. A lane that the
+   broker refuses is held back for a while, over connections too: a broker may end the connection with the refusal
+   (mosquitto does), and the other lanes must get through.
 4. While the centre is silent only alarms are repeated, after 1, 2, 4 … 16 minutes; when it is heard again, everything.
 
 Memory is bounded: a lane holds a few hundred records; the rest is read from the outbox when there is room. What is
@@ -33,8 +35,10 @@ UNRECEIPTED_MAX: Final = 8192  # batches of a lane acknowledged and waiting for 
 REPEAT: Final = 60.0  # seconds from PUBACK to the next try
 SILENT_REPEAT: Final = 60.0  # the first of 1, 2, 4 … minutes while the centre is silent
 SILENT_REPEAT_MAX: Final = 960.0
-REFUSED_REPEAT: Final = 1.0  # seconds, doubled up to a minute while the broker goes on refusing
+REFUSED_REPEAT: Final = 1.0  # seconds, doubled while the broker goes on refusing
+REFUSED_REPEAT_MAX: Final = 30.0
 REQUEST_REPEAT: Final = 5.0  # seconds between two answers to one request for what is missing
+ASKED_MAX: Final = 256  # requests remembered for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class _LaneQueue:
         self.covered: dict[int, RangeSet] = {}
         self.in_flight = 0
         self.generation = 0
+        self.held_until: float | None = None
+        self.ties = count()  # of two repeats due at one time, the first acknowledged goes first
         self.reset()
 
     def reset(self) -> None:
@@ -67,6 +73,7 @@ class _LaneQueue:
         self.again: deque[Run] = deque()
         self.asked: dict[Run, float] = {}
         self.repeats: list[tuple[float, int, Run]] = []  # acknowledged or refused: when to send again
+        self.waits: dict[Position, float] = {}  # of what was repeated while the centre is silent: the next wait
         self.behind = True  # the outbox holds something that was not handed
         self.missed = False  # … and got more while it was being read
         self.cursor: Position | None = None
@@ -100,9 +107,9 @@ class _LaneQueue:
             self.reading = After(self.lane, self.cursor)
         return self.reading
 
-    def loaded(self, want: Want, items: list[Item], *, complete: bool) -> None:
+    def loaded(self, want: Want, items: list[Item], *, complete: bool) -> list[Run]:
         if want is not self.reading:
-            return  # asked for before a reset
+            return []  # asked for before a reset
         self.reading = None
         for item in items:
             if self.is_covered(item):
@@ -113,20 +120,60 @@ class _LaneQueue:
                 _add(self.handed, item.ordinal, item.sequence, item.sequence)
             self.ready.append(item)
             self.ready_bytes += len(item.wire)
-        match want:
-            case After():
-                if items:
-                    self.cursor = (items[-1].ordinal, items[-1].sequence)
-                if complete:
-                    self.behind = self.missed
-            case Run() if items and not complete and items[-1].sequence < want.last:
-                self.again.appendleft(Run(self.lane, want.ordinal, items[-1].sequence + 1, want.last))
-            case _:
-                pass
+        if isinstance(want, After):
+            if items:
+                self.cursor = (items[-1].ordinal, items[-1].sequence)
+            if complete:
+                self.behind = self.missed
+            return []
+        end = want.last
+        if not complete and items[-1].sequence < end:
+            end = items[-1].sequence
+            self.again.appendleft(Run(self.lane, want.ordinal, end + 1, want.last))
+        found = RangeSet((item.sequence, item.sequence) for item in items)
+        absent = (Run(self.lane, want.ordinal, *hole) for hole in found.missing(want.first, end))
+        return [left for hole in absent for left in self.left_of(hole)]
+
+    def resendable(self, run: Run) -> list[Run]:
+        """Return what of a run is not on its way: sent and acknowledged, or passed by without being found."""
+        acknowledged = RangeSet((sent.first, sent.last) for _, _, sent in self.repeats if sent.ordinal == run.ordinal)
+        passed = run.last
+        if self.behind:
+            passed = 0 if self.cursor is None or self.cursor[0] < run.ordinal else run.last
+            if self.cursor is not None and self.cursor[0] == run.ordinal:
+                passed = min(run.last, self.cursor[1])
+        handed = self.handed.get(run.ordinal, RangeSet())
+        for first, last in handed.missing(run.first, passed) if run.first <= passed else []:
+            acknowledged.add(first, last)
+        parts = ((max(first, run.first), min(last, run.last)) for first, last in acknowledged)
+        return [Run(self.lane, run.ordinal, first, last) for first, last in parts if first <= last]
+
+    def send_again(self, run: Run) -> None:
+        """Send a run again now; what of it was to be repeated later is not, besides."""
+        self.again.append(run)
+        kept: list[tuple[float, int, Run]] = []
+        for due, tie, sent in self.repeats:
+            if sent.ordinal != run.ordinal or sent.last < run.first or run.last < sent.first:
+                kept.append((due, tie, sent))
+                continue
+            for first, last in ((sent.first, run.first - 1), (run.last + 1, sent.last)):
+                if first <= last:
+                    kept.append((due, next(self.ties), Run(self.lane, run.ordinal, first, last)))
+        self.repeats = kept
+        heapq.heapify(self.repeats)
+
+    @property
+    def source(self) -> deque[Item]:
+        """Where the next record is: an alarm signed just now goes first, else what is older."""
+        if not self.fresh or not self.ready:
+            return self.fresh or self.ready
+        if self.lane is Lane.ALARM:
+            return self.fresh
+        return min(self.fresh, self.ready, key=lambda items: (items[0].ordinal, items[0].sequence))
 
     def take(self, limit: int) -> Batch | None:
         """Cut the next run of consecutive records, at most `limit` bytes (a single record may be longer)."""
-        source = self.fresh if self.fresh and (self.lane is Lane.ALARM or not self.ready) else self.ready
+        source = self.source
         items: list[Item] = []
         size = 0
         while source:
@@ -159,8 +206,6 @@ class Schedule:
         self._limit = SEQUENCE_MAX
         self._slots: dict[Lane, int] = {}
         self._silent = False
-        self._silent_repeat = SILENT_REPEAT
-        self._ties = count()
 
     def connected(self, receive_maximum: int, sequence_max: int = SEQUENCE_MAX) -> None:
         """Begin a connection: everything unreceipted is to be sent.
@@ -197,7 +242,7 @@ class Schedule:
             return None
         busy = sum(queue.in_flight for queue in self._lanes.values())
         for lane, queue in self._lanes.items():
-            if busy >= self._slots[lane]:
+            if busy >= self._slots[lane] or queue.held_until is not None:
                 continue
             if lane is not Lane.ALARM and len(queue.repeats) >= UNRECEIPTED_MAX:
                 continue
@@ -209,17 +254,21 @@ class Schedule:
 
     def acknowledged(self, batch: Batch, now: float) -> None:
         """Note that the broker took it. That is no delivery: it comes again unless a receipt covers it in time."""
-        self._settled(batch, now, self._silent_repeat if self._silent else REPEAT)
+        waits = self._lanes[batch.run.lane].waits
+        wait = waits.get((batch.run.ordinal, batch.run.first), SILENT_REPEAT) if self._silent else REPEAT
+        self._settled(batch, now, wait)
 
     def refused(self, batch: Batch, now: float, tries: int) -> None:
-        """Note that the broker refused it, for the `tries`-th time in a row."""
-        self._settled(batch, now, min(60.0, REFUSED_REPEAT * 2.0 ** min(tries, 6)))
+        """Note that the broker refused it, for the `tries`-th time in a row: its lane is held back."""
+        wait = min(REFUSED_REPEAT_MAX, REFUSED_REPEAT * 2.0 ** min(tries - 1, 10))
+        self._settled(batch, now, wait)
+        self._lanes[batch.run.lane].held_until = now + wait
 
     def _settled(self, batch: Batch, now: float, wait: float) -> None:
         queue = self._lanes[batch.run.lane]
         queue.in_flight = max(0, queue.in_flight - 1)
         if batch.generation == queue.generation and queue.left_of(batch.run):
-            heapq.heappush(queue.repeats, (now + wait, next(self._ties), batch.run))
+            heapq.heappush(queue.repeats, (now + wait, next(queue.ties), batch.run))
 
     def receipted(self, runs: Iterable[Run]) -> list[Run]:
         """Note what C5 has: it is not sent again. Return what of it was not known before: coverage only grows."""
@@ -234,22 +283,23 @@ class Schedule:
                 heapq.heappop(queue.repeats)
         return new
 
-    def requested(self, run: Run, now: float) -> None:
-        """Note that C5 lacks a run: what of it has left us already goes again, at most once in 5 s."""
+    def requested(self, run: Run, now: float) -> list[Run]:
+        """Note that C5 lacks a run: what of it isn't on its way goes again, at most once in 5 s.
+
+        Returns what a receipt has covered before: that is here no more.
+        """
         queue = self._lanes[run.lane]
         if not self._connected or queue.asked.get(run, -REQUEST_REPEAT) + REQUEST_REPEAT > now:
-            return
-        if not any(first <= run.last and run.first <= last for first, last in queue.handed.get(run.ordinal, ())):
-            return  # not sent since the connection began: it is on its way already
-        if len(queue.asked) >= 256:
+            return []
+        if len(queue.asked) >= ASKED_MAX:
             queue.asked.clear()
         queue.asked[run] = now
-        acknowledged = RangeSet((sent.first, sent.last) for _, _, sent in queue.repeats if sent.ordinal == run.ordinal)
-        for part in queue.left_of(run):
-            for first, last in acknowledged:
-                low, high = max(first, part.first), min(last, part.last)
-                if low <= high:
-                    queue.again.append(Run(run.lane, run.ordinal, low, high))
+        left = queue.left_of(run)
+        for part in left:
+            for piece in queue.resendable(part):
+                queue.send_again(piece)
+        gone = RangeSet((part.first, part.last) for part in left).missing(run.first, run.last)
+        return [Run(run.lane, run.ordinal, *hole) for hole in gone]
 
     def silent(self, *, silent: bool) -> None:
         """The centre fell silent, or is heard again: then everything unreceipted goes again."""
@@ -257,7 +307,6 @@ class Schedule:
             for queue in self._lanes.values():
                 queue.reset()
         self._silent = silent
-        self._silent_repeat = SILENT_REPEAT
 
     def want(self) -> list[Want]:
         """Return what to read from the outbox now; each is wanted once."""
@@ -265,25 +314,30 @@ class Schedule:
             return []
         return [want for queue in self._lanes.values() if (want := queue.want()) is not None]
 
-    def loaded(self, want: Want, items: list[Item], *, complete: bool) -> None:
-        """Take what was read for a want, in order; `complete` if there was no more."""
-        self._lanes[want.lane].loaded(want, items, complete=complete)
+    def loaded(self, want: Want, items: list[Item], *, complete: bool) -> list[Run]:
+        """Take what was read for a want, in order; `complete` if there was no more.
+
+        Returns what was asked for by its numbers and isn't there, although no receipt covers it: it is lost.
+        """
+        return self._lanes[want.lane].loaded(want, items, complete=complete)
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
-        return min((queue.repeats[0][0] for queue in self._lanes.values() if queue.repeats), default=None)
+        repeats = (queue.repeats[0][0] for queue in self._lanes.values() if queue.repeats)
+        holds = (queue.held_until for queue in self._lanes.values() if queue.held_until is not None)
+        return min((*repeats, *holds), default=None)
 
     def tick(self, now: float) -> None:
-        """Send again what has waited long enough for its receipt."""
+        """Send again what has waited long enough for its receipt, or been held back long enough."""
         for lane, queue in self._lanes.items():
-            repeated = False
+            if queue.held_until is not None and queue.held_until <= now:
+                queue.held_until = None
             while queue.repeats and queue.repeats[0][0] <= now:
                 run = heapq.heappop(queue.repeats)[2]
                 if self._silent and lane is not Lane.ALARM:
-                    heapq.heappush(queue.repeats, (now + SILENT_REPEAT_MAX, next(self._ties), run))
+                    heapq.heappush(queue.repeats, (now + SILENT_REPEAT_MAX, next(queue.ties), run))
                 elif left := queue.left_of(run):
                     queue.again.extend(left)
-                    repeated = True
-            if self._silent and repeated:
-                self._silent_repeat = min(SILENT_REPEAT_MAX, 2 * self._silent_repeat)
+                    for place in ((part.ordinal, part.first) for part in left if self._silent):
+                        queue.waits[place] = min(SILENT_REPEAT_MAX, 2 * queue.waits.get(place, SILENT_REPEAT))

@@ -17,6 +17,8 @@ _UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
 _INDEFINITE: Final = 31
 _SIMPLE_MIN: Final = 32  # a simple value in two bytes is at least this
 _UNTIL_BREAK: Final = -1
+_NUMBERS_END: Final = _BYTES << 5  # first bytes below this begin a number
+_NUMBER_BYTES: Final = (*[1] * 24, 2, 3, 5, 9)  # by the low five bits of the first: most of what devices say
 _FALSE: Final = b"\xf4"
 _TRUE: Final = b"\xf5"
 
@@ -108,7 +110,8 @@ def _members(data: bytes, major: int) -> list[bytes] | None:
             if count == _UNTIL_BREAK and data[at] == _BREAK:
                 at += 1
                 break
-            end = _end(data, at)
+            first = data[at]
+            end = at + _NUMBER_BYTES[first & 31] if first < _NUMBERS_END and first & 31 < 28 else _end(data, at)
             members.append(data[at:end])
             at = end
     except (_MalformedError, IndexError):

@@ -11,11 +11,11 @@ from typing import Final
 from gateway.database import open_read_only
 from gateway.errors import Refused, StoreError
 from gateway.event import LANE_NAMES, Lane
-from gateway.outbox.store import FILE
 from gateway.signing import record
 from gateway.signing.cose import VerifyingKey, parse
 from gateway.signing.record import Record
 
+FILE: Final = "outbox.db"
 _NOT_RECEIPTED: Final = (
     " AND (lane, ordinal, sequence) NOT IN (SELECT lane, ordinal, sequence FROM head WHERE receipted)"
 )
@@ -33,14 +33,19 @@ class Waiting:
 
 def waiting(state_dir: Path) -> dict[str, Waiting]:
     """Return what waits, by lane. Raises `StoreError` if there is no outbox to look into."""
-    found: dict[str, Waiting] = {}
     with _opened(state_dir) as store:
-        for lane, name in LANE_NAMES.items():
-            where = f"FROM record WHERE lane = ?{_NOT_RECEIPTED}"
-            count, size = store.execute(f"SELECT count(*), total(length(cose)) {where}", (lane,)).fetchone()
-            first = store.execute(f"SELECT cose {where} ORDER BY ordinal, sequence LIMIT 1", (lane,)).fetchone()
-            said = _decoded(first[0]) if first else None
-            found[name] = Waiting(count, int(size), rfc3339(said.occurred_us) if isinstance(said, Record) else None)
+        return waiting_in(store)
+
+
+def waiting_in(store: sqlite3.Connection) -> dict[str, Waiting]:
+    """Return what waits, by lane, in a store that is open."""
+    found: dict[str, Waiting] = {}
+    for lane, name in LANE_NAMES.items():
+        where = f"FROM record WHERE lane = ?{_NOT_RECEIPTED}"
+        count, size = store.execute(f"SELECT count(*), total(length(cose)) {where}", (lane,)).fetchone()
+        first = store.execute(f"SELECT cose {where} ORDER BY ordinal, sequence LIMIT 1", (lane,)).fetchone()
+        said = _decoded(first[0]) if first else None
+        found[name] = Waiting(count, int(size), rfc3339(said.occurred_us) if isinstance(said, Record) else None)
     return found
 
 

@@ -23,13 +23,13 @@ from typing import Final, Self
 from gateway.database import Database
 from gateway.delivery.item import After, DeviceState, Entry, EventState, Item, Run, Want
 from gateway.errors import StoreError
-from gateway.event import Lane
+from gateway.event import LANE_NAMES, Lane
+from gateway.outbox.inspect import FILE, Waiting, waiting_in
 from gateway.outbox.migrate import MIGRATIONS
 from gateway.signing.message import Head
 
 log = logging.getLogger(__name__)
 
-FILE: Final = "outbox.db"
 EVENTS_KEPT: Final = 65  # event numbers of a device: the highest and the 64 below
 READ_ROWS: Final = 512  # rows and bytes of one reading for delivery
 READ_BYTES: Final = 128 * 1024
@@ -64,6 +64,7 @@ class Outbox:
         self._database = database
         self._waiting: dict[tuple[Lane, int], Entry] = {}  # not durable yet, in the order they were signed
         self._waiting_bytes = 0
+        self._owed: dict[str, DeviceState] = {}  # counters that the disk has not taken, of records that are gone
         self._retry: asyncio.Task[None] | None = None
 
     @classmethod
@@ -113,7 +114,9 @@ class Outbox:
 
     def remember(self, states: Sequence[DeviceState]) -> None:
         """Store counters that no record carried."""
-        if self._database is not None and states:
+        if self.trouble is not None or self._database is None:
+            self._owed |= {state.device: state for state in states}
+        elif states:
             self._database.submit(partial(_put_devices, states=states)).add_done_callback(self._done)
 
     def forget(self, device: str) -> None:
@@ -126,7 +129,10 @@ class Outbox:
         for run in runs:
             if run.ordinal == self.start.ordinal and self._waiting:
                 for key in [k for k in self._waiting if k[0] is run.lane and run.first <= k[1] <= run.last]:
-                    self._waiting_bytes -= len(self._waiting.pop(key).item.wire)
+                    entry = self._waiting.pop(key)
+                    self._waiting_bytes -= len(entry.item.wire)
+                    if entry.device is not None and self.trouble is not None:
+                        self._owed[entry.device.device] = entry.device
         if self._database is not None and runs:
             self._database.submit(partial(_receipt, runs=runs)).add_done_callback(self._done)
 
@@ -154,6 +160,19 @@ class Outbox:
                 return [i for i in items if i.ordinal == want.ordinal and want.first <= i.sequence <= want.last]
             case After(position=position):
                 return [i for i in items if position is None or (i.ordinal, i.sequence) > position]
+
+    async def waiting(self) -> dict[str, Waiting]:
+        """Return what waits for C5, by lane; without a disk, what memory holds."""
+        if self._database is not None:
+            try:
+                return await self._database.read(waiting_in)
+            except StoreError as error:
+                log.debug("looking into the outbox failed: %s", error.what)
+        found = dict.fromkeys(LANE_NAMES.values(), Waiting(0, 0, None))
+        for entry in self._waiting.values():
+            before = found[name := LANE_NAMES[entry.item.lane]]
+            found[name] = Waiting(before.count + 1, before.size + len(entry.item.wire), None)
+        return found
 
     async def close(self) -> None:
         """Store what waits, then close."""
@@ -193,18 +212,20 @@ class Outbox:
     async def _heal(self) -> None:
         while self.trouble is not None:
             await asyncio.sleep(RETRY)
-            entries = tuple(self._waiting.values())
             try:
                 if self._database is None:
                     self._database = await Database.open(self._path, MIGRATIONS)
                 await self._database.submit(partial(_resume, start=self.start))
-                await self._database.submit(partial(_insert, entries=entries))
+                entries, states = tuple(self._waiting.values()), tuple(self._owed.values())
+                await self._database.submit(partial(_insert, entries=entries, states=states))
             except StoreError as error:
                 log.debug("the disk still fails: %s", error.what)
                 continue
             for entry in entries:
                 self._durable(entry)
             self.trouble = None
+            owed, self._owed = self._owed, {}
+            self.remember([state for state in owed.values() if state not in states])
             # What was taken while that was stored still waits; it goes the ordinary way.
             for entry in tuple(self._waiting.values()):
                 self._database.submit(partial(_insert, entries=(entry,))).add_done_callback(
@@ -261,8 +282,9 @@ def _resume(connection: sqlite3.Connection, start: Start) -> None:
     connection.execute("INSERT OR IGNORE INTO epoch VALUES (?, ?, ?)", (start.ordinal, start.epoch, start.start_count))
 
 
-def _insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Sequence[DeviceState] = ()) -> None:
     execute = connection.execute
+    _put_devices(connection, states)
     for entry in entries:
         item = entry.item
         execute(
@@ -270,11 +292,13 @@ def _insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
         )
         execute(  # the head before it was kept although C5 has it
             "DELETE FROM record WHERE (lane, ordinal, sequence) ="
-            " (SELECT lane, ordinal, sequence FROM head WHERE lane = ? AND receipted)",
-            (item.lane,),
+            " (SELECT lane, ordinal, sequence FROM head WHERE lane = ? AND receipted) AND (ordinal, sequence) < (?, ?)",
+            (item.lane, item.ordinal, item.sequence),
         )
-        execute(
-            "INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?, 0)",
+        execute(  # never an older one: after a trouble, what failed comes later than what went through
+            "INSERT INTO head VALUES (?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET ordinal = excluded.ordinal,"
+            " sequence = excluded.sequence, digest = excluded.digest, receipted = 0"
+            " WHERE (excluded.ordinal, excluded.sequence) > (head.ordinal, head.sequence)",
             (item.lane, item.ordinal, item.sequence, entry.digest),
         )
         if entry.device is None:
@@ -293,7 +317,9 @@ def _insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
 
 def _put_devices(connection: sqlite3.Connection, states: Sequence[DeviceState]) -> None:
     connection.executemany(
-        "INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO device VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter,"
+        " tag = excluded.tag, seen = excluded.seen, proven = excluded.proven, highest_event = excluded.highest_event"
+        " WHERE excluded.counter >= device.counter",  # what failed may come after what went through
         ((s.device, s.counter, s.tag, s.seen, s.proven, s.highest_event) for s in states),
     )
 

@@ -42,7 +42,10 @@ log = logging.getLogger(__name__)
 RECORD_TYPE: Final = 'application/cose; cose-type="cose-sign1"'
 SEQUENCE_TYPE: Final = "application/cbor-seq"
 STATE_PAUSE: Final = 1.0  # seconds between two states at least
-NO_SUBSCRIBERS: Final = 0x10
+RECONNECT_MAX: Final = 10.0  # seconds between two tries at most: the first alarm after an outage waits for this
+ALARM_PAUSE: Final = 1.0  # … unless it is signed meanwhile: then this
+DECLARED_PAUSE: Final = 60.0  # seconds between two declarations of a lane
+STEADY: Final = 10.0  # seconds: a connection that held this long was no flapping one
 REFUSAL: Final = 0x80
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -105,16 +108,19 @@ class Uplink:
         self._watch = watch
         self._ordinals = {**ordinals, own.epoch: own.ordinal}
         self._clock = clock
-        self._backoff = Backoff(0.5, 30.0, random)
+        self._backoff = Backoff(0.5, RECONNECT_MAX, random)
         self._cloud_events = cloud_events
         self._confirmed_by_broker = confirmed_by_broker
         self._topics = {lane: own.route.event(lane) for lane in Lane}
         self._connection: Connection | None = None
         self._closed = ""
         self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()  # an alarm was signed while there was no link
         self._reads: set[asyncio.Task[None]] = set()
         self._refusals: dict[Lane, int] = {}
+        self._refused_at = -STATE_PAUSE
         self._refused_receipts: Limiter[str] = Limiter()
+        self._declared_at: dict[Lane, float] = {}
         self._state_at = -STATE_PAUSE
         self._state_due = False
         self._states = 0
@@ -131,7 +137,17 @@ class Uplink:
         while True:
             for broker in self._brokers:
                 await self._attempt(broker)
-            await asyncio.sleep(self._backoff.next())
+            await self._pause(self._backoff.next())
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next try; an alarm cuts the wait short, to no less than a second between two tries."""
+        self._urgent.clear()
+        await asyncio.sleep(min(seconds, ALARM_PAUSE))
+        try:
+            async with asyncio.timeout(max(0.0, seconds - ALARM_PAUSE)):
+                await self._urgent.wait()
+        except TimeoutError:
+            pass
 
     async def _attempt(self, broker: str) -> None:
         self._connections += 1
@@ -144,12 +160,15 @@ class Uplink:
         except LinkError as error:
             self._link_failed(broker, error.what, error.hint)
             return
+        began = self._clock.monotonic()
         try:
             await self._serve(broker, connection)
         except LinkError as error:  # a subscription was refused
             self._link_failed(broker, error.what, error.hint)
             connection.abort()
         finally:
+            if self._clock.monotonic() - began >= STEADY:
+                self._backoff.reset()
             self.broker = self._connection = None
             self._schedule.disconnected()
             if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # we are in one
@@ -180,7 +199,10 @@ class Uplink:
             except TimeoutError:
                 continue
             self._wake.clear()
-        self._link_failed(broker, self._closed, "")
+        if self._clock.monotonic() - self._refused_at < STATE_PAUSE:
+            log.debug("the broker ended the connection with its refusal: %s", self._closed)
+        else:
+            self._link_failed(broker, self._closed, "")
 
     async def _goodbye(self, connection: "Connection") -> None:
         """Say that we go on purpose, so that C5 needn't wait for our silence."""
@@ -231,7 +253,10 @@ class Uplink:
         """Take a record signed just now; it leaves within this call if the link is up and the window open."""
         self._schedule.offer(item)
         self.pump()
-        if item.lane is Lane.ALARM and self._connection is not None:
+        if item.lane is Lane.ALARM:
+            self._urgent.set()
+            if self._connection is None:
+                return
             if self._clock.monotonic() >= self._state_at + STATE_PAUSE:
                 self._send("state", self._signed_state(online=True))
             else:
@@ -258,7 +283,9 @@ class Uplink:
 
     async def _load(self, want: Want) -> None:
         items, complete = await self._store.read(want)
-        self._schedule.loaded(want, items, complete=complete)
+        lost = self._schedule.loaded(want, items, complete=complete)
+        for run in lost:
+            self._declare(run, "lost", self._clock.monotonic())
         self.pump()
 
     def _acknowledged(self, batch: Batch, code: int) -> None:
@@ -271,6 +298,7 @@ class Uplink:
                 del self.troubles[f"refused {LANE_NAMES[lane]}"]
                 log.info("the broker takes %s again", self._topics[lane])
         else:
+            self._refused_at = now
             tries = self._refusals[lane] = self._refusals.get(lane, 0) + 1
             self._schedule.refused(batch, now, tries)
             if tries == 1:
@@ -348,8 +376,20 @@ class Uplink:
         self._store.receipted(new)
         self.on_receipted(new)
         for run in claim.missing:
-            self._schedule.requested(run, now)
+            for gone in self._schedule.requested(run, now):
+                self._declare(gone, "receipted", now)
         self.pump()
+
+    def _declare(self, run: Run, reason: str, now: float) -> None:
+        """Tell C5 that what it asks for isn't here: at most once a minute for a lane."""
+        if now < self._declared_at.get(run.lane, now - DECLARED_PAUSE) + DECLARED_PAUSE:
+            return
+        self._declared_at[run.lane] = now
+        epoch = next(epoch for epoch, ordinal in self._ordinals.items() if ordinal == run.ordinal)
+        count = run.last - run.first + 1
+        log.warning("C5 asks for %d records that are not here: %s", count, reason)
+        data = {"lane": int(run.lane), "ranges": [[epoch, run.first, run.last]], "count": count, "reason": reason}
+        self._recorder.record(Event("records.unavailable", self._own.route.gateway, data=data))
 
     def _report_refused_receipts(self, reason: str, count: int) -> None:
         log.warning("a receipt was refused: %s (%d)", reason, count)

@@ -44,7 +44,7 @@ CORE: Final = frozenset(
 SHELLS: Final = frozenset(
     {
         *("gateway.drivers", "gateway.outbox", "gateway.registry", "gateway.identity", "gateway.database"),
-        *("gateway.mqtt", "gateway.tls", "gateway.clock", "gateway.notify", "gateway.metrics"),
+        *("gateway.mqtt", "gateway.tls", "gateway.clock", "gateway.notify", "gateway.metrics", "gateway.console"),
         *("gateway.c5.ledger", "gateway.c5.sinks"),
     }
 )
@@ -58,7 +58,7 @@ WIRING: Final = frozenset({"gateway.app", "gateway.config", "gateway.cli", "gate
 CENTRE_MAY_USE: Final = frozenset(
     {
         *("gateway.signing", "gateway.delivery", "gateway.database", "gateway.mqtt", "gateway.tls", "gateway.clock"),
-        *("gateway.notify", "gateway.metrics"),
+        *("gateway.identity", "gateway.notify", "gateway.metrics"),
         *("gateway.c5", "gateway.c5.ledger", "gateway.c5.sinks", "gateway.c5.receiver"),
     }
 )

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from gateway.c5.epochs import Epoch
 from gateway.c5.values import KeptRecord, Report, Seen, Snapshot, Span
+from gateway.errors import Refused
 from gateway.event import Lane
-from gateway.signing import cose, deterministic, record
+from gateway.signing import cose, record
+from gateway.signing.chains import decode_chain
 from gateway.signing.record import SYNCHRONISED, Record
 from gateway.topics import Route
 
@@ -68,9 +70,9 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
 def read_signers(connection: sqlite3.Connection) -> Iterator[tuple[str, tuple[bytes, ...], int]]:
     """Yield gateway, chain, and a time for which the chain was proven."""
     for gateway, chain, proven_us in connection.execute("SELECT gateway, chain, proven_us FROM certificates"):
-        certificates = deterministic.decode(chain)
-        if isinstance(certificates, list):
-            yield gateway, tuple(certificates), proven_us
+        certificates = decode_chain(chain)
+        if not isinstance(certificates, Refused):
+            yield gateway, certificates, proven_us
 
 
 def read_seen(connection: sqlite3.Connection) -> list[Seen]:

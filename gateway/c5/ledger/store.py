@@ -21,7 +21,8 @@ from gateway.c5.verifier import Unproven
 from gateway.database import Database
 from gateway.errors import Refused
 from gateway.event import LANE_NAMES, Lane
-from gateway.signing import cose, deterministic, record
+from gateway.signing import cose, record
+from gateway.signing.chains import encode_chain
 from gateway.topics import Route
 
 LEDGER: Final = "ledger.db"
@@ -122,7 +123,7 @@ def _take_kept(connection: sqlite3.Connection, gateway: str, thumbprint: bytes) 
 
 
 def _learn(connection: sqlite3.Connection, signer: Signer) -> None:
-    chain = deterministic.encode(list(signer.chain))
+    chain = encode_chain(signer.chain)
     row = (signer.gateway, signer.thumbprint, signer.judged_us, chain)
     connection.execute("INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?)", row)
 

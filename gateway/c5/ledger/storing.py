@@ -55,7 +55,8 @@ def store(connection: sqlite3.Connection, batch: Batch) -> Outcome:
     save_epochs(connection, batch.gateway, batch.epochs)
     if connection.execute("SELECT 1 FROM kept WHERE gateway = ? LIMIT 1", (batch.gateway,)).fetchone():
         connection.executemany("DELETE FROM kept WHERE digest = ?", [(v.digest,) for v in batch.records])
-    return Outcome(frozenset(findings.known), frozenset(findings.contradicting), findings.broken, findings.repeats)
+    known, contradicting = frozenset(findings.known), frozenset(findings.contradicting)
+    return Outcome(known, contradicting, tuple(findings.broken), findings.repeats)
 
 
 def chain_number(connection: sqlite3.Connection, gateway: str, epoch: bytes, lane: Lane) -> int:

@@ -73,17 +73,19 @@ def test_a_mosquitto_that_can_not_start_says_why() -> None:
     asyncio.run(main())
 
 
-def test_a_broker_dies_with_the_process_that_started_it() -> None:
+def test_a_broker_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     program = """
-import asyncio, os, signal
+import asyncio, os, pathlib, signal, sys
 from firmware_sim.broker import Mosquitto
 async def main():
-    async with Mosquitto() as broker:
+    async with Mosquitto(home=pathlib.Path(sys.argv[1])) as broker:
         print(broker._process.pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(main())
 """
-    ended = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False, timeout=30)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, check=False, timeout=30
+    )
     status = Path(f"/proc/{int(ended.stdout)}/status")
     for _ in range(500):
         if not status.exists() or "State:\tZ" in status.read_text():

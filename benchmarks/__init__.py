@@ -1,0 +1,1 @@
+"""What we claim, measured beside what others would use: `python -m benchmarks` (docs/explain/benchmarks.md)."""

@@ -1,0 +1,121 @@
+"""One serial port at 921 600 baud, full for ten seconds: nothing lost, and what it costs.
+
+A pseudo-terminal has no rate, so the writer keeps one: 92 160 bytes a second. Ours reads MEASUREMENT frames, and a panic
+every half second among them; naive reads JSON lines that say the same. What either brings to its centre is counted.
+"""
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Final
+
+from benchmarks import site as sites
+from benchmarks.figures import Figure, spread
+from benchmarks.latency import _left_us, _received
+from benchmarks.site import Site
+from firmware_sim.device import Board
+from firmware_sim.labels import new_label
+from firmware_sim.pty import PseudoTerminal
+from gateway.fieldlink.message import Reading
+
+SECONDS: Final = 10.0
+BYTES_A_SECOND: Final = sites.BAUD / 10  # 8N1: ten bits a byte
+PANIC_EVERY: Final = 0.5
+CATCH_UP: Final = 60.0
+
+
+async def measure(site: Site) -> list[Figure]:
+    """Fill one port, then the other."""
+    home = site.home / "line"
+    home.mkdir()
+    ours_events, ours_cpu, lost, panic = await _ours(site, home)
+    naive_events, naive_cpu, naive_lost = await _naive(site, home)
+    return [
+        Figure("921 600 baud: events/s brought to C5", "/s", ours_events / SECONDS, naive_events / SECONDS, better="more"),
+        Figure("921 600 baud: lost", "events", lost, naive_lost, now=0, goal=0),
+        Figure("921 600 baud: of one core", "%", 100 * ours_cpu / SECONDS, 100 * naive_cpu / SECONDS, goal=40),
+        Figure(
+            "921 600 baud: processor time an event", "µs", 1e6 * ours_cpu / ours_events, 1e6 * naive_cpu / naive_events
+        ),
+        Figure("921 600 baud: a panic among them, p50", "ms", panic["p50"]),
+        Figure("921 600 baud: a panic among them, max", "ms", panic["max"]),
+    ]
+
+
+async def _ours(site: Site, home: "sites.Path") -> tuple[int, float, int, "dict[str, float]"]:
+    line = PseudoTerminal(home / "ours")
+    ours = sites.Ours(site, home / "ours-home", line.path)
+    label = new_label("0c500043")
+    ours.enrol(label)
+    async with site.broker, line, ours.receiver("--output", "jsonl") as receiver, ours.gateway() as gateway:
+        async with Board(line, label) as board:
+            await receiver.says("device.joined")
+            size = 0
+            written = 0
+
+            def count(wire: bytes, left: Callable[[], None] | None = None) -> None:
+                nonlocal size
+                size += len(wire)
+                PseudoTerminal.write(line, wire, left)
+
+            line.write = count  # type: ignore[method-assign]
+            before, began, panic_at = gateway.cpu_seconds(), time.monotonic(), 0.0
+            while (elapsed := time.monotonic() - began) < SECONDS:
+                while size < elapsed * BYTES_A_SECOND:
+                    await board.measure(_readings(written))
+                    written += 1
+                if elapsed >= panic_at:
+                    await board.press()
+                    panic_at += PANIC_EVERY
+                await asyncio.sleep(0.002)
+            cpu = gateway.cpu_seconds() - before
+            presses = board.ledger.presses
+        arrived = await _caught_up(ours, written)
+        verified, _ = _received(receiver.out)
+    delays = [(verified[press.event] - _left_us(press.left_ns)) / 1000 for press in presses if press.event in verified]
+    lost = written - arrived + len(presses) - len(delays)
+    return arrived + len(delays), cpu, lost, dict(spread(delays))
+
+
+async def _caught_up(ours: sites.Ours, expected: int) -> int:
+    """Wait until C5 has committed as many measurements, for a while; return how many it has."""
+    deadline = time.monotonic() + CATCH_UP
+    arrived = 0
+    while arrived < expected and time.monotonic() < deadline:
+        with sqlite3.connect(f"{ours.ledger.as_uri()}?mode=ro", uri=True) as ledger:
+            (arrived,) = ledger.execute("SELECT count(*) FROM records WHERE type = 'measurement'").fetchone()
+        await asyncio.sleep(0.1)
+    return int(arrived)
+
+
+async def _naive(site: Site, home: "sites.Path") -> tuple[int, float, int]:
+    line = PseudoTerminal(home / "theirs")
+    async with (
+        site.broker,
+        line,
+        sites.subscriber(site, home) as subscribed,
+        sites.naive(site, home, line.path) as naive,
+    ):
+        await naive.says("connected")
+        await naive.says("opened")
+        size = written = 0
+        before, began = naive.cpu_seconds(), time.monotonic()
+        while (elapsed := time.monotonic() - began) < SECONDS:
+            while size < elapsed * BYTES_A_SECOND:
+                wire = json.dumps({"d": "sensor-7", "n": written, "t": 21.5, "h": 70.0 + written % 50 / 10, "v": 12.61}).encode() + b"\n"
+                line.write(wire)
+                size += len(wire)
+                written += 1
+            await asyncio.sleep(0.002)
+        cpu = naive.cpu_seconds() - before
+        deadline = time.monotonic() + 10
+        while (arrived := len(sites.arrivals(subscribed))) < written and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+    return arrived, cpu, written - arrived
+
+
+def _readings(number: int) -> list[Reading]:
+    """Temperature, humidity and supply of a tower."""
+    return [Reading(1, 215, -1), Reading(7, 700 + number % 50, -1), Reading(2, 1261, -2)]

@@ -1,0 +1,203 @@
+"""`c5-receiver`: the centre's command line."""
+
+import asyncio
+import base64
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from gateway.errors import C5Error, CertificateError, SettingsError
+from gateway.text import _
+
+if TYPE_CHECKING:
+    from gateway.signing.certificate import Anchors
+
+app = typer.Typer(
+    help=_("The centre's end: receives, verifies, stores and receipts what gateways send."),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+FILE_MAX: Final = 256 * 1024 * 1024  # bytes read at once
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help=_("Settings; else $C5_RECEIVER_CONFIG, else /etc/c5-receiver/receiver.toml."),
+    ),
+]
+
+
+@app.command()
+def run(
+    config: Config = None,
+    output: Annotated[
+        Literal["jsonl"] | None, typer.Option(help=_("Also print one JSON line for each verified record."))
+    ] = None,
+) -> None:
+    """Receive, in the foreground, until SIGTERM or Ctrl-C."""
+    from gateway.c5 import app as receiver  # noqa: PLC0415  # heavy: --help and mistakes answer at once
+    from gateway.c5.config import load_settings  # noqa: PLC0415
+
+    settings = load_settings(_settings_file(config))
+    receiver.log_to_stderr(settings.log.level)
+    asyncio.run(receiver.run(settings, output))
+
+
+@app.command()
+def watch(config: Config = None) -> None:
+    """Show gateways, newest records and troubles, live."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from gateway.c5.watch import watch as show  # noqa: PLC0415
+
+    try:
+        show(_ledger(config), Console())
+    except KeyboardInterrupt:
+        return
+
+
+@app.command()
+def status(
+    config: Config = None, *, as_json: Annotated[bool, typer.Option("--json", help=_("One JSON document."))] = False
+) -> None:
+    """Show gateways, what is missing, and troubles, once. Exit status 1 if anything is missing or reported."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from gateway.c5 import watch as view  # noqa: PLC0415
+    from gateway.c5.overview import as_json as gateway_as_json  # noqa: PLC0415
+    from gateway.database import open_read_only  # noqa: PLC0415
+
+    views, newest, reports = view.read(open_read_only(_ledger(config)), _now_us())
+    if as_json:
+        document = {
+            "gateways": [gateway_as_json(entry) for entry in views],
+            "reports": [
+                {
+                    "type": told.report.type,
+                    "gateway": told.report.gateway or None,
+                    "detail": told.report.detail,
+                    "text": told.report.text,
+                    "count": told.count,
+                    "first_us": told.first_us,
+                    "last_us": told.last_us,
+                }
+                for told in reports
+            ],
+        }
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        Console().print(view.tables(views, newest, reports))
+    if reports or any(entry.missing for entry in views):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=_("Records, as a CBOR sequence."))],
+    config: Config = None,
+    trust_anchors: Annotated[
+        Path | None, typer.Option(metavar="PEM", help=_("Trust anchors; else those of the settings."))
+    ] = None,
+    chain: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PEM", help=_("A gateway's signing chain; repeat for each. Else the ledger's.")),
+    ] = None,
+) -> None:
+    """Prove records in files, each by its own signature. Exit status 1 if anything is wrong."""
+    from gateway.c5.audit import audit  # noqa: PLC0415
+    from gateway.c5.signers import Signers  # noqa: PLC0415
+    from gateway.signing.cose import split_sequence  # noqa: PLC0415
+
+    anchors, chains = _proofs(config, trust_anchors, chain or [])
+    wrong = 0
+    for file in files:
+        findings = audit(split_sequence(_read(file)), chains, Signers(anchors), _now_us())
+        for line in findings.wrong:
+            typer.echo(f"{file}: {line}")
+        text = _("{file}: {proven} records proven, {wrong} wrong; {missing} not in the file, {expired} signers expired")
+        facts = {"proven": findings.proven, "missing": findings.missing, "expired": findings.expired}
+        typer.echo(text.format(file=file, wrong=len(findings.wrong), **facts))
+        wrong += len(findings.wrong)
+    if wrong:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line: on a mistake, two lines on standard error; exit status 2 for settings, 1 for the rest."""
+    try:
+        app()
+    except C5Error as error:
+        for line in (error.what, *error.hint.splitlines()):
+            sys.stderr.write(f"c5-receiver: {line}\n" if line is error.what else f"  {line}\n")
+        sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+def _settings_file(config: Path | None) -> Path:
+    from gateway.c5.config import DEFAULT, VARIABLE  # noqa: PLC0415
+    from gateway.settings import find_settings  # noqa: PLC0415
+
+    return find_settings(config, VARIABLE, DEFAULT)
+
+
+def _ledger(config: Path | None) -> Path:
+    from gateway.c5.app import ledger_path  # noqa: PLC0415
+    from gateway.c5.config import load_settings  # noqa: PLC0415
+
+    return ledger_path(load_settings(_settings_file(config)))
+
+
+def _proofs(
+    config: Path | None, trust_anchors: Path | None, chain_files: list[Path]
+) -> "tuple[Anchors, list[tuple[bytes, ...]]]":
+    """Return trust anchors and chains: those given, else those of the settings and the ledger."""
+    from gateway.c5.config import load_settings  # noqa: PLC0415
+    from gateway.c5.ledger.reading import read_signers  # noqa: PLC0415
+    from gateway.database import open_read_only  # noqa: PLC0415
+    from gateway.identity.keystore import load_anchors  # noqa: PLC0415
+
+    chains = [_pem_chain(file) for file in chain_files]
+    if trust_anchors is not None and chains:
+        return load_anchors(trust_anchors), chains
+    settings = load_settings(_settings_file(config))
+    if not chains:
+        connection = open_read_only(settings.receiver.state_dir / "ledger.db")
+        chains = [found for _gateway, found, _proven in read_signers(connection)]
+    return load_anchors(trust_anchors or settings.identity.trust_anchors), chains
+
+
+def _pem_chain(file: Path) -> tuple[bytes, ...]:
+    blocks = re.findall(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", _read(file), re.DOTALL)
+    if not blocks:
+        raise CertificateError(
+            _("{path} holds no certificate in PEM format").format(path=file), _("give a chain, the signer's first")
+        )
+    return tuple(map(base64.b64decode, blocks))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(FILE_MAX + 1)
+    except OSError as error:
+        raise C5Error(
+            _("{path} can't be read: {reason}").format(path=file, reason=error.strerror), _("check the path")
+        ) from error
+    if len(content) > FILE_MAX:
+        raise C5Error(_("{path} is larger than 256 MiB").format(path=file), _("cut it: any part of it can be verified"))
+    return content
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The gateway is killed (SIGKILL) while presses go on, at seeded points around every promise that it makes.
+
+Points come from tests/support/killed_gateway.py; `random` is a kill from outside, at any time. What a device was
+told is stored must be at C5 exactly once after deduplication, and every chain whole.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.killed_gateway import POINTS
+from tests.support.world import Counted, World, until
+
+MODULE = "tests.support.killed_gateway"
+AT_THE_START = {"epoch", "wired", "started"}
+RANDOM = "random"
+ALL = sorted({*POINTS, RANDOM})
+ALWAYS = ["committed", "published", "signed", "uncommitted", "unpublished", "untold"]  # also in the short run
+OCCURRENCE_MAX = 6  # of a point that a press reaches: the kill falls on one of the first presses after a start
+RANDOM_MAX = 1.5  # seconds
+REACHED_WITHIN = 20.0
+
+
+def plan(kills: int, chance: random.Random) -> list[str]:
+    """Return the points of a run: all of them, as far as there is room, those of the two commits first."""
+    rest = [point for point in ALL if point not in ALWAYS]
+    chance.shuffle(rest)
+    points = (ALWAYS + rest)[:kills]
+    points += [chance.choice(ALL) for _ in range(kills - len(points))]
+    chance.shuffle(points)
+    return points
+
+
+async def killed(world: World, point: str, chance: random.Random) -> str:
+    """Start the gateway, have it killed at the point, and return where it was."""
+    told = world.folder / "told"
+    told.unlink(missing_ok=True)
+    occurrence = 1 if point in AT_THE_START else chance.randint(1, OCCURRENCE_MAX)
+    at = {} if point == RANDOM else {"C5_KILL_AT": f"{point}:{occurrence}", "C5_KILL_TOLD": str(told)}
+    base = {name: value for name, value in world.gateway.environment.items() if not name.startswith("C5_KILL")}
+    world.gateway.environment = base | at
+    world.gateway.launch()
+    if point == RANDOM:
+        await asyncio.sleep(chance.uniform(0, RANDOM_MAX))
+    else:
+        await until(lambda: not world.gateway.running, f"{point}:{occurrence} reached", REACHED_WITHIN)
+    world.gateway.kill()
+    return told.read_text() if told.exists() else RANDOM
+
+
+async def journey(folder: Path, authority: Path, seed: int, kills: int, counted: Counted) -> None:
+    chance = random.Random(seed)
+    hits: Counter[str] = Counter()
+    async with World(folder, authority, boards=4, module=MODULE) as world:
+        async with world.pressing(every=0.05, seed=seed):
+            world.gateway.kill()
+            for point in plan(kills, chance):
+                hits[await killed(world, point, chance)] += 1
+            world.gateway.environment = {
+                name: value for name, value in world.gateway.environment.items() if not name.startswith("C5_KILL")
+            }
+            await world.gateway.start()
+            await asyncio.sleep(0.5)
+        found = await world.judged(within=60)
+        await world.nothing_waits()
+    counted(dict(sorted(hits.items())))
+    counted(found)
+    assert hits.total() == kills
+
+
+def test_what_a_device_was_told_is_stored_outlives_ten_kills(
+    tmp_path: Path, authority: Path, seed: int, counted: Counted
+) -> None:
+    asyncio.run(asyncio.wait_for(journey(tmp_path, authority, seed, 10, counted), 110))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1500)
+def test_what_a_device_was_told_is_stored_outlives_two_hundred_kills(
+    tmp_path: Path, authority: Path, seed: int, counted: Counted
+) -> None:
+    asyncio.run(asyncio.wait_for(journey(tmp_path, authority, seed, 200, counted), 1450))

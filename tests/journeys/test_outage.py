@@ -1,0 +1,35 @@
+"""The broker goes away under load and comes back: nothing is lost, nothing comes twice, no gap stays."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.support.world import Counted, World
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_broker_that_goes_away_under_load_costs_nothing(
+    tmp_path: Path, authority: Path, seed: int, counted: Counted, how: str
+) -> None:
+    async def journey() -> None:
+        async with asyncio.timeout(100), World(tmp_path, authority, boards=4) as world:
+            async with world.pressing(every=0.02, seed=seed):
+                await world.connected()
+                for _ in range(2):
+                    await asyncio.sleep(0.5)
+                    if how == "stopped":
+                        await world.broker.stop()
+                    else:
+                        world.broker.kill()
+                    await asyncio.sleep(1.5)
+                    await world.broker.start()
+                    await world.press()  # a killed broker forgot C5's session: this shows C5 what it missed
+            found = await world.judged()
+            await world.nothing_waits()
+            counted(found)
+            assert found["epochs"] == 1
+            assert found["pressed"] >= 100
+            assert not {"records.undurable", "record.tampered"} & set(found["reported"])
+
+    asyncio.run(journey())

@@ -1,0 +1,281 @@
+"""A whole site for journeys: boards on a line, a real gateway, a real broker, a real receiver, and the judge of it all.
+
+    async with World(tmp_path, authority, boards=4) as world:
+        await world.board.press()
+        counted(await world.judged())     # every press at C5 exactly once, chains whole, nothing left in the outbox
+
+Everything is a process of its own but for the boards, whose ledger is the truth that `judged` compares C5 with.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import aiomqtt
+
+from certs.authority import Authority
+from firmware_sim import labels
+from firmware_sim.broker import HOST, Credentials, Embedded, Mosquitto, access_list
+from firmware_sim.device import Board, NotKeptError
+from firmware_sim.gateway import PROGRAM, Gateway, Settings
+from firmware_sim.ledger import Ledger, Press
+from firmware_sim.pty import PseudoTerminal
+from gateway import console
+from gateway.event import LANE_NAMES
+from gateway.fieldlink.label import Label
+from gateway.registry.devices import Device, Registry
+from gateway.tls import client_context
+from tests.support.brokers import need_mosquitto
+from tests.support.receiver import Held, Receiver
+
+ROOT = Path(__file__).parents[2]
+GATEWAY, OTHER, RECEIVER, STRANGER = "gw-1", "gw-2", "c5-a", "mallory"
+TOPIC = f"c5/v1/test/bench/{GATEWAY}"
+WITHIN = 30.0  # seconds for what takes one: two busy cores, and boards that wait up to 15 s before they send again
+POLL = 0.02
+TYPES = {1: "panic.pressed", 2: "panic.silent", 3: "panic.duress", 6: "tamper.opened"}
+# What a receiver may report of an honest gateway that is killed, cut off or restarted. `undurable`: C5 has a record
+# that the gateway lost with its power, which is what sending beside the commit is for.
+HONEST = frozenset({"gateway.offline", "records.undurable", "records.missing"})
+
+Counted = Callable[[object], None]  # the fixture `counted`: what a journey tells its counts to
+
+
+def make_authority(folder: Path) -> Path:
+    """Make a certificate authority with everyone that the journeys need."""
+    authority = Authority.create(folder)
+    authority.issue("broker", "broker-a", hosts=("localhost", HOST))
+    for gateway in (GATEWAY, OTHER):
+        authority.issue("gateway", gateway)
+    for receiver in (RECEIVER, STRANGER):
+        authority.issue("receiver", receiver)
+    authority.issue("commander", RECEIVER)
+    return folder
+
+
+async def until(
+    condition: Callable[[], object | Awaitable[object]], what: str, within: float = WITHIN, every: float = POLL
+) -> None:
+    """Wait until a condition holds; fail with what was waited for."""
+    try:
+        async with asyncio.timeout(within):
+            while True:
+                holds = condition()
+                if await holds if isinstance(holds, Awaitable) else holds:
+                    return
+                await asyncio.sleep(every)
+    except TimeoutError:
+        raise AssertionError(f"not within {within:.0f} s: {what}") from None
+
+
+class World:
+    """`through` is a port between the gateway and the broker (a proxy's); `module` what runs as the gateway."""
+
+    def __init__(
+        self,
+        folder: Path,
+        authority: Path,
+        *,
+        boards: int = 1,
+        embedded: bool = False,
+        module: str = PROGRAM,
+        environment: dict[str, str] | None = None,
+        tables: str = "",
+        allowed: str = "",
+    ) -> None:
+        self.folder = folder
+        self.authority = authority
+        self.ledger = Ledger()
+        self.embedded = embedded
+        home = folder / "broker"
+        home.mkdir()
+        self.broker: Mosquitto | Embedded
+        if embedded:
+            self.broker = Embedded(tls=self._credentials(), home=home)
+        else:
+            need_mosquitto()
+            self.broker = Mosquitto(tls=self._credentials(), access=self.access() + allowed, home=home)
+        self.line = PseudoTerminal(folder / "port")
+        self.gateway = Gateway(
+            Settings(authority, self.broker.port, {"radio": self.line.path}, GATEWAY, tables=tables),
+            folder / "gw",
+            module=module,
+        )
+        self.gateway.environment = {"PYTHONPATH": str(ROOT), **(environment or {})}
+        self.receiver = Receiver(authority, self.broker.port, folder / "c5")
+        self.labels = [labels.new_label(f"0c50{number:04x}") for number in range(1, boards + 1)]
+        self.boards = [
+            Board(self.line, label, flash=folder / f"flash-{label.device}", seed=number, ledger=self.ledger)
+            for number, label in enumerate(self.labels)
+        ]
+        self._inside = contextlib.AsyncExitStack()
+
+    @staticmethod
+    def access() -> str:
+        return access_list([GATEWAY, OTHER], [RECEIVER])
+
+    def _credentials(self) -> Credentials:
+        issued = self.authority / "broker" / "broker-a"
+        return Credentials(self.authority / "trust-anchors.pem", issued / "tls.pem", issued / "tls.key")
+
+    @property
+    def board(self) -> Board:
+        return self.boards[0]
+
+    async def __aenter__(self) -> Self:
+        self.gateway.state_dir.mkdir(parents=True)
+        for label in self.labels:
+            enrol(self.gateway.state_dir, label)
+        try:
+            await self._inside.enter_async_context(self.line)
+            await self._inside.enter_async_context(self.broker)
+            await self._inside.enter_async_context(self.receiver)
+            await self._inside.enter_async_context(self.gateway)
+            for board in self.boards:
+                await self._inside.enter_async_context(board)
+        except BaseException:
+            await self._inside.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            sys.stdout.write(f"--- gateway\n{self.gateway.log[-4000:]}\n--- receiver\n{self.receiver.log[-4000:]}\n")
+        self.gateway.kill()  # what it does with a SIGTERM is a journey of its own
+        self.receiver.kill()
+        await self._inside.aclose()
+
+    # What happens.
+
+    async def press(self, board: Board | None = None, stage: int = 2) -> Press:
+        """Press, and wait until the board has heard this stage."""
+        board = board or self.board
+        number = await board.press()
+        await board.stage(number, stage, WITHIN)
+        return self.ledger.press(board.device, number)
+
+    @contextlib.asynccontextmanager
+    async def pressing(self, every: float, seed: int = 0) -> AsyncIterator[None]:
+        """Have boards pressed while inside, `every` so many seconds on average, whoever's turn it is."""
+        chance = random.Random(seed)
+
+        async def press() -> None:
+            while True:
+                with contextlib.suppress(NotKeptError):  # 32 alarms wait in it: as a real one, it takes no more
+                    chance.choice(self.boards).press_now(chance.choice(tuple(TYPES)))
+                await asyncio.sleep(chance.uniform(0, 2 * every))
+
+        task = asyncio.create_task(press())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    # What is seen.
+
+    async def ask(self) -> dict[str, Any]:
+        """Return the running gateway's own status, at once."""
+        answer = await asyncio.to_thread(console.ask, self.gateway.state_dir, {"do": "status"})
+        assert answer is not None, "the gateway isn't running"
+        return answer
+
+    async def troubles(self) -> str:
+        return " ".join((await self.ask())["troubles"])
+
+    async def connected(self) -> None:
+        """Wait until the gateway is at its broker and has heard C5."""
+
+        async def there() -> bool:
+            answer = await self.ask()
+            return bool(answer["brokers"][0]["connected"] and answer["receipts"])
+
+        await until(there, "the gateway at its broker, with a receipt")
+
+    async def outbox(self) -> dict[str, int]:
+        """Return what waits, by lane, as `c5-gateway outbox status` says it."""
+        status, printed, said = await self.gateway.command("outbox", "status", "--json")
+        assert status == 0, said
+        return {lane: stored["count"] for lane, stored in json.loads(printed).items()}
+
+    def client(self, name: str, role: str = "receiver") -> aiomqtt.Client:
+        """Return the tests' own eyes and hands at the broker, under a certificate of this name."""
+        issued = self.authority / role / name
+        return aiomqtt.Client(
+            HOST,
+            self.broker.port,
+            identifier=f"eyes-{name}-{time.monotonic_ns()}",
+            protocol=aiomqtt.ProtocolVersion.V5,
+            tls_context=client_context(self.authority / "trust-anchors.pem", issued / "tls.pem", issued / "tls.key"),
+        )
+
+    # The judgement.
+
+    async def judged(self, *, reports: frozenset[str] = HONEST, within: float = WITHIN) -> dict[str, Any]:
+        """Wait until C5 has every press that a board took, then judge all; return what was counted."""
+        truth = {happening(press) for press in self.ledger.presses}
+        await until(lambda: truth <= self.told(), "every press at C5", within)
+        await until(
+            lambda: all(press.stage >= 2 for press in self.ledger.presses), "every board told that C5 has it", within
+        )
+        found = await self.intact(reports)
+        told = Counter(held.happening for held in self.receiver.held() if held.event_number and not held.repeated)
+        told = Counter({said: count for said, count in told.items() if said[2] in TYPES.values()})
+        assert told == Counter(truth), "each press exactly once after deduplication, and nothing else"
+        return {
+            "pressed": len(truth),
+            "told stored": len(self.ledger.reached(1)),
+            "told received": len(self.ledger.reached(2)),
+            "at C5": len(told),
+            **found,
+        }
+
+    def told(self) -> set[tuple[str, int | None, str]]:
+        return {held.happening for held in self.receiver.held()}
+
+    async def intact(self, reports: frozenset[str] = HONEST) -> dict[str, Any]:
+        """Chains whole at C5, nothing missing, nothing reported but what is allowed, each signature proven."""
+        await until(self._nothing_missing, "C5 to miss nothing", every=0.2)
+        unexpected = {kind: text for kind, text in self.receiver.reports().items() if kind not in reports}
+        assert not unexpected, unexpected
+        held = self.receiver.held()
+        exit_status, said = await self.receiver.verify_export()
+        assert exit_status == 0, said
+        assert f"{len(held)} records proven, 0 wrong; 0 not in the file" in " ".join(said.split()), said
+        return {
+            "records": len(held),
+            "told again": sum(record.repeated for record in held),
+            "epochs": len({record.epoch for record in held}),
+            "reported": sorted(self.receiver.reports()),
+        }
+
+    async def _nothing_missing(self) -> bool:
+        return not any(gateway["missing"] for gateway in (await self.receiver.status())["gateways"])
+
+    async def nothing_waits(self) -> None:
+        """Wait until the outbox holds nothing that C5 hasn't receipted."""
+
+        async def empty() -> bool:
+            return not any((await self.outbox()).values())
+
+        await until(empty, "nothing to wait in the outbox", every=0.2)
+
+
+def happening(press: Press) -> tuple[str, int | None, str]:
+    return press.device, press.event, TYPES[press.kind]
+
+
+def enrol(state_dir: Path, label: Label) -> None:
+    """Enrol a device as `device enrol` does, without its start-up time; one journey goes through the command."""
+    Registry(state_dir).enrol(Device(label.device, label.model, label.key))
+
+
+def in_lane(held: Sequence[Held], name: str) -> list[Held]:
+    return [record for record in held if LANE_NAMES[record.lane] == name]

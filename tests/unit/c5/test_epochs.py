@@ -1,0 +1,155 @@
+import pytest
+
+from gateway.c5.epochs import Cloned, Epoch, Epochs, Finding, StoreLost
+from gateway.event import Lane
+from gateway.signing.message import State
+from gateway.signing.record import ZEROS, Clock, Record
+
+FIRST = bytes.fromhex("00000007aaaaaaaa")
+SECOND = bytes.fromhex("00000008bbbbbbbb")
+TWIN = bytes.fromhex("00000008cccccccc")
+BEGUN_ANEW = bytes.fromhex("00000001dddddddd")
+NOON_US = 1_790_000_000_000_000
+
+
+def first_record(epoch: bytes, after: bytes | None, *, lane: Lane = Lane.STATUS, unstored: bool = False) -> Record:
+    """The first record of a lane: `gateway.started` on the status lane."""
+    type_ = "gateway.started" if lane == Lane.STATUS else "panic.pressed"
+    previous, link = (b"\x11" * 32, (after, 9)) if after else (ZEROS, None)
+    data = {"unstored": True} if unstored else None
+    return Record(
+        "pa-dar-0017", epoch, lane, 1, previous, link, NOON_US, Clock(2, 5, 0), type_, "pa-dar-0017", data=data
+    )
+
+
+def state(epoch: bytes, second: int = 0, *, number: int = 1, online: bool = True) -> State:
+    count = int.from_bytes(epoch[:4], "big")
+    time_us = NOON_US + second * 1_000_000
+    return State("pa-dar-0017", epoch, online, time_us, None, "0.1.0", 30, count, number, 1, "senafront", "tower")
+
+
+def running(epoch: bytes = FIRST, *, unstored: bool = False) -> Epochs:
+    """A gateway that has run in this epoch for a while."""
+    epochs = Epochs()
+    assert epochs.state(state(epoch), 0.0) == []
+    assert epochs.record(first_record(epoch, None, unstored=unstored), 0.0) == []
+    return epochs
+
+
+def test_a_restart_is_no_trouble() -> None:
+    epochs = running()
+    assert epochs.state(state(SECOND, 60), 60.0) == []
+    assert epochs.record(first_record(SECOND, FIRST), 60.0) == []
+    assert epochs.tick(1000.0) == []
+    assert epochs.present == SECOND
+
+
+def test_an_old_epochs_record_that_arrives_late_is_no_trouble() -> None:
+    epochs = running(SECOND)
+    assert epochs.record(first_record(FIRST, None), 60.0) == []
+    assert epochs.tick(1000.0) == []
+    assert epochs.present == SECOND
+
+
+def test_chains_that_begin_with_zeros_and_a_low_count_are_a_lost_store() -> None:
+    epochs = running()
+    assert epochs.state(state(BEGUN_ANEW, 60), 60.0) == []
+    assert epochs.present == BEGUN_ANEW
+    assert epochs.record(first_record(BEGUN_ANEW, None), 61.0) == [StoreLost(BEGUN_ANEW, FIRST)]
+    assert epochs.tick(1000.0) == []
+
+
+def test_counts_begin_again_after_a_lost_store_without_another_report() -> None:
+    again = bytes.fromhex("00000007eeeeeeee")
+    epochs = running()
+    epochs.state(state(BEGUN_ANEW, 60), 60.0)
+    epochs.record(first_record(BEGUN_ANEW, None), 61.0)
+    assert epochs.state(state(again, 120), 120.0) == []
+    assert epochs.record(first_record(again, BEGUN_ANEW), 121.0) == []
+    assert epochs.tick(1000.0) == []
+
+
+def test_a_start_count_met_in_another_epoch_is_a_restored_image_or_a_clone() -> None:
+    epochs = running()
+    epochs.state(state(SECOND, 60), 60.0)
+    epochs.record(first_record(SECOND, FIRST), 61.0)
+    assert epochs.state(state(TWIN, 70), 70.0) == []
+    assert epochs.record(first_record(TWIN, FIRST), 71.0) == [Cloned(TWIN, SECOND)]
+
+
+def test_a_twin_is_found_by_its_records_alone() -> None:
+    epochs = running()
+    epochs.state(state(SECOND, 60), 60.0)
+    epochs.record(first_record(SECOND, FIRST), 61.0)
+    assert epochs.record(first_record(TWIN, FIRST), 71.0) == [Cloned(TWIN, SECOND)]
+
+
+def test_a_low_count_that_goes_on_from_an_older_record_is_a_restored_image() -> None:
+    older = bytes.fromhex("00000006ffffffff")
+    epochs = running()
+    epochs.state(state(older, 60), 60.0)
+    assert epochs.record(first_record(older, BEGUN_ANEW), 61.0) == [Cloned(older, FIRST)]
+
+
+@pytest.mark.parametrize("unstored", [FIRST, TWIN])
+def test_a_count_that_could_not_be_stored_is_no_trouble(unstored: bytes) -> None:
+    twin = bytes.fromhex("00000007cccccccc")
+    epochs = running(unstored=unstored == FIRST)
+    epochs.state(state(twin, 60), 60.0)
+    assert epochs.record(first_record(twin, FIRST, unstored=unstored == TWIN), 61.0) == []
+    assert epochs.tick(1000.0) == []
+
+
+def test_a_suspect_is_judged_by_what_is_known_after_60_s() -> None:
+    epochs = running()
+    epochs.state(state(BEGUN_ANEW, 60), 60.0)
+    assert epochs.record(first_record(BEGUN_ANEW, None, lane=Lane.ALARM), 61.0) == []
+    assert epochs.tick(119.9) == []
+    assert epochs.tick(120.0) == [StoreLost(BEGUN_ANEW, FIRST)]
+
+
+def test_a_suspect_of_which_nothing_is_known_waits() -> None:
+    epochs = running()
+    epochs.state(state(BEGUN_ANEW, 60), 60.0)
+    assert epochs.tick(1000.0) == []
+    assert epochs.record(first_record(BEGUN_ANEW, FIRST), 1001.0) == [Cloned(BEGUN_ANEW, FIRST)]
+
+
+def test_an_older_epochs_state_made_after_the_newer_ones_first_is_a_clone() -> None:
+    epochs = running()
+    epochs.state(state(SECOND, 60), 60.0)
+    assert epochs.state(state(FIRST, 59, number=2), 70.0) == []  # late
+    assert epochs.state(state(FIRST, 60, number=3), 71.0) == []
+    assert epochs.state(state(FIRST, 61, number=4), 72.0) == [Cloned(FIRST, SECOND)]
+    assert epochs.present == SECOND
+
+
+def test_an_older_epochs_will_is_no_clone() -> None:
+    epochs = running()
+    epochs.state(state(SECOND, 60), 60.0)
+    assert epochs.state(state(FIRST, 61, number=0, online=False), 72.0) == []
+    assert epochs.present == SECOND
+
+
+def test_a_will_alone_makes_no_epoch_the_present_one() -> None:
+    epochs = running()
+    assert epochs.state(state(SECOND, 60, number=0, online=False), 60.0) == []
+    assert epochs.present == FIRST
+
+
+def test_a_state_of_an_epoch_that_a_newer_one_names_is_old() -> None:
+    epochs = Epochs()
+    epochs.state(state(SECOND, 60), 60.0)
+    epochs.record(first_record(FIRST, None), 60.0)
+    epochs.record(first_record(SECOND, FIRST), 61.0)
+    assert epochs.state(state(FIRST), 62.0) == []
+    assert epochs.present == SECOND
+
+
+def test_what_is_known_survives_a_restart_of_c5() -> None:
+    before = running()
+    before.state(state(BEGUN_ANEW, 60), 60.0)
+    known = [Epoch(**{name: getattr(e, name) for name in Epoch.__slots__}) for e in before.known.values()]
+    epochs = Epochs(known, before.present, 0.0)
+    found: list[Finding] = epochs.record(first_record(BEGUN_ANEW, None), 1.0)
+    assert found == [StoreLost(BEGUN_ANEW, FIRST)]

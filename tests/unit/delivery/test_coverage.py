@@ -1,0 +1,61 @@
+"""What a receipt's ranges mean to the gateway that they speak of."""
+
+from gateway.delivery.coverage import Claim, Missing, UpTo, judge
+from gateway.delivery.item import Run
+from gateway.errors import Refused
+from gateway.event import Lane
+
+NOW = bytes.fromhex("0000000200000002")
+OLD = bytes.fromhex("0000000100000001")
+STRANGE = bytes.fromhex("00000009ffffffff")
+SIGNED = {Lane.ALARM: 5, Lane.STATUS: 9, Lane.TELEMETRY: 0}
+
+
+def _judge(up_to: UpTo, missing: Missing | None = None) -> Claim | Refused:
+    return judge(up_to, missing or {}, present=NOW, signed=SIGNED, ordinals={OLD: 1, NOW: 2})
+
+
+def test_up_to_covers_from_the_first_record_on() -> None:
+    assert _judge({Lane.ALARM: [(NOW, 5)]}) == Claim((Run(Lane.ALARM, 2, 1, 5),), ())
+
+
+def test_what_is_listed_as_missing_is_not_covered_and_is_lacking() -> None:
+    assert _judge({Lane.STATUS: [(NOW, 9)]}, {Lane.STATUS: [(NOW, 3, 4), (NOW, 9, 9)]}) == Claim(
+        (Run(Lane.STATUS, 2, 1, 2), Run(Lane.STATUS, 2, 5, 8)),
+        (Run(Lane.STATUS, 2, 3, 4), Run(Lane.STATUS, 2, 9, 9)),
+    )
+
+
+def test_missing_ranges_that_overlap_count_once() -> None:
+    assert _judge({Lane.ALARM: [(NOW, 5)]}, {Lane.ALARM: [(NOW, 1, 3), (NOW, 2, 4)]}) == Claim(
+        (Run(Lane.ALARM, 2, 5, 5),), (Run(Lane.ALARM, 2, 1, 3), Run(Lane.ALARM, 2, 2, 4))
+    )
+
+
+def test_nothing_received_covers_nothing() -> None:
+    assert _judge({Lane.ALARM: [(NOW, 0)]}) == Claim((), ())
+
+
+def test_an_entry_says_nothing_of_other_epochs_and_lanes() -> None:
+    up_to = {Lane.ALARM: [(OLD, 7), (NOW, 2)]}
+    missing = {Lane.ALARM: [(OLD, 2, 2)], Lane.STATUS: [(NOW, 1, 1)]}
+    assert _judge(up_to, missing) == Claim(
+        (Run(Lane.ALARM, 1, 1, 1), Run(Lane.ALARM, 1, 3, 7), Run(Lane.ALARM, 2, 1, 2)),
+        (Run(Lane.ALARM, 1, 2, 2), Run(Lane.STATUS, 2, 1, 1)),
+    )
+
+
+def test_a_receipt_for_more_than_was_signed_is_refused_whole() -> None:
+    refused = Refused("a receipt for more than was signed")
+    assert _judge({Lane.ALARM: [(NOW, 5)], Lane.STATUS: [(NOW, 10)]}) == refused
+    assert _judge({Lane.TELEMETRY: [(NOW, 1)]}) == refused
+
+
+def test_an_earlier_epoch_counts_for_whatever_it_says_and_an_unknown_one_for_nothing() -> None:
+    assert _judge({Lane.ALARM: [(OLD, 2**63 - 1), (STRANGE, 4)]}) == Claim((Run(Lane.ALARM, 1, 1, 2**63 - 1),), ())
+
+
+def test_missing_records_that_were_never_signed_are_not_lacking() -> None:
+    assert _judge({}, {Lane.ALARM: [(NOW, 4, 2**63 - 1), (NOW, 6, 8), (STRANGE, 1, 1)]}) == Claim(
+        (), (Run(Lane.ALARM, 2, 4, 5),)
+    )

@@ -1,0 +1,48 @@
+"""The centre's silence is told once, and its return once."""
+
+from gateway.delivery.link import CentreWatch, Restored, Silent
+
+
+def test_a_silent_centre_is_told_once_and_restored_once() -> None:
+    watch = CentreWatch(profile=90, now=0.0)
+    assert watch.deadline == 90.0
+    assert watch.tick(89.9) is None
+    assert watch.tick(90.0) == Silent(90.0)
+    assert watch.silent
+    assert watch.deadline is None
+    assert watch.tick(500.0) is None
+    assert watch.heard(510.0) == Restored(510.0)
+    assert watch.heard(511.0) is None
+    assert watch.deadline == 601.0
+
+
+def test_a_short_profile_still_leaves_the_centre_three_heartbeats() -> None:
+    watch = CentreWatch(profile=3, now=0.0)
+    assert watch.tick(29.9) is None
+    assert watch.tick(30.0) == Silent(30.0)
+
+
+def test_time_without_a_link_says_nothing_of_the_centre() -> None:
+    watch = CentreWatch(profile=90, now=0.0)
+    watch.connected(1000.0)
+    assert watch.tick(1089.9) is None
+    assert watch.tick(1090.0) == Silent(90.0)
+
+
+def test_a_new_connection_does_not_end_a_silence() -> None:
+    watch = CentreWatch(profile=90, now=0.0)
+    assert watch.tick(90.0) == Silent(90.0)
+    watch.connected(100.0)
+    assert watch.silent
+    assert watch.heard(120.0) == Restored(120.0)
+
+
+def test_a_heartbeat_that_was_heard_before_is_a_recording() -> None:
+    watch = CentreWatch(profile=90, now=0.0)
+    assert watch.tick(90.0) == Silent(90.0)
+    assert watch.heartbeat("c5-a", 1_000_000, 91.0) == Restored(91.0)
+    assert watch.tick(181.0) == Silent(90.0)
+    assert watch.heartbeat("c5-a", 1_000_000, 182.0) is None
+    assert watch.heartbeat("c5-a", 999_999, 183.0) is None
+    assert watch.silent
+    assert watch.heartbeat("c5-b", 500_000, 184.0) == Restored(93.0)
