@@ -27,6 +27,8 @@ from gateway.identity.keystore import load_anchors, load_identity
 from gateway.outbox.store import Outbox
 from gateway.sensing.interpret import interpret
 from gateway.signing.chain import Chain
+from gateway.signing.chains import encode_chain
+from gateway.signing.chains import encode_chain
 from gateway.signing.cose import Signer
 from gateway.tasks.recorder import Recorder
 
@@ -74,7 +76,7 @@ async def fill(site: Site, state_dir: Path) -> None:
     at = datetime.now(UTC)
     own = load_identity(signing / "signing.pem", signing / "signing.key", role="gateway", anchors=anchors, at=at)
     signer = Signer(own.key, own.identity.thumbprint)
-    outbox = await Outbox.open(state_dir, b"\1\2\3\4")
+    outbox = await Outbox.open(state_dir, b"\1\2\3\4", encode_chain(own.chain))
     start = outbox.start
     chains = {lane: Chain(GATEWAY, start.epoch, lane, start.heads.get(lane), signer) for lane in Lane}
     recorder = Recorder(chains, start.ordinal, outbox, EpochClock(SystemClock()).occurred, None)
@@ -122,9 +124,9 @@ async def _bridge(site: Site, home: Path) -> float | str:
 def _publish(port: int) -> None:
     """Fill the local mosquitto's queue, as naive.py would, but as fast as it goes."""
     client = paho.Client(CallbackAPIVersion.VERSION2, "bench-filler")
+    client.max_inflight_messages = 100
     client.connect(sites.HOST, port)
     client.loop_start()
-    client.max_inflight_messages_set(100)
     for number in range(RECORDS):
         told = client.publish("events/sensor-7", b'{"d": "sensor-7", "n": %d, "t": 21.5, "h": 70.2, "v": 12.61}' % number, 1)
         if number % 1000 == 999:  # what waits in paho slows it

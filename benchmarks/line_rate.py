@@ -50,6 +50,8 @@ async def _ours(site: Site, home: "sites.Path") -> tuple[int, float, int, "dict[
     label = new_label("0c500043")
     ours.enrol(label)
     async with site.broker, line, ours.receiver("--output", "jsonl") as receiver, ours.gateway() as gateway:
+        await receiver.says("gateway.started")
+        await asyncio.sleep(1.0)  # the port is opened beside it, and a HELLO is said once
         async with Board(line, label) as board:
             await receiver.says("device.joined")
             size = 0

@@ -21,6 +21,7 @@ from gateway.fieldlink.label import Label
 PROGRAM: Final = "gateway.cli.main"
 START_WITHIN: Final = 20.0  # seconds, on two busy cores
 STOP_WITHIN: Final = 10.0
+COMMAND_WITHIN: Final = 30.0
 _POLL: Final = 0.05
 
 
@@ -108,6 +109,12 @@ class Gateway:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         """Start the process and wait until it can be asked."""
         self.launch()
@@ -183,18 +190,18 @@ class Gateway:
 
     async def command(self, *arguments: str) -> tuple[int, str, str]:
         """Run `c5-gateway` with this gateway's settings; return its exit status, standard output and error."""
-        process = await asyncio.create_subprocess_exec(
-            *_command(*arguments),
-            "--config",
-            str(self.config),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        # On a thread: a caller that is cancelled leaves no half-closed pipes behind.
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [*_command(*arguments), "--config", str(self.config)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_WITHIN,
+            check=False,
             env={**os.environ, "NO_COLOR": "1"},
         )
-        printed, said = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, printed.decode(), said.decode()
+        return done.returncode, done.stdout, done.stderr
 
 
 def _command(*arguments: str) -> Sequence[str]:

@@ -23,7 +23,7 @@ from gateway.control.authorise import Speakers
 from gateway.delivery.link import CentreWatch
 from gateway.delivery.schedule import Schedule
 from gateway.drivers.field_link import FieldLink
-from gateway.errors import CertificateError, StoreError
+from gateway.errors import CertificateError, Refused, StoreError
 from gateway.event import Event, Lane
 from gateway.identity.keystore import Own, Tls, load_anchors, load_identity, load_revocations, read_tls
 from gateway.mqtt import Broker, Connection, Message, Will
@@ -31,7 +31,7 @@ from gateway.outbox.store import Outbox
 from gateway.registry.devices import Registry
 from gateway.signing.certificate import Revocations
 from gateway.signing.chain import Chain
-from gateway.signing.chains import encode_chains
+from gateway.signing.chains import CHAINS_MAX, decode_chain, encode_chain, encode_chains
 from gateway.signing.cose import Signer
 from gateway.tasks import uplink as uplinks
 from gateway.tasks.intake import Intake
@@ -85,7 +85,7 @@ class App:
                 _("state_dir {path} can't be made: {error}").format(path=state_dir, error=error.strerror),
                 _("Make the folder, owned by the service's user."),
             ) from error
-        self.outbox = await Outbox.open(state_dir, self.world.random_bytes(4))
+        self.outbox = await Outbox.open(state_dir, self.world.random_bytes(4), encode_chain(self.own.chain))
         try:
             self._wire()
             async with console.serve(state_dir, self._asked):
@@ -106,6 +106,7 @@ class App:
         chains = {lane: Chain(table.id, start.epoch, lane, start.heads.get(lane), signer) for lane in Lane}
         self.recorder = Recorder(chains, start.ordinal, self.outbox, EpochClock(world.clock).occurred, position)
         self.intake = Intake(table.id, self.recorder, self.outbox, world.clock, world.random_bytes)
+        older = [chain for kept in start.older_chains if not isinstance(chain := decode_chain(kept), Refused)]
         schedule = Schedule()
         schedule.receipted(start.receipted)
         self.uplink = uplinks.Uplink(
@@ -115,7 +116,7 @@ class App:
                 ordinal=start.ordinal,
                 start_count=start.start_count,
                 signer=signer,
-                certificates=encode_chains([self.own.chain]),
+                certificates=encode_chains([self.own.chain, *older][:CHAINS_MAX]),
                 not_before=self.own.identity.not_before,
                 interval=settings.delivery.interval,
             ),
@@ -197,7 +198,7 @@ class App:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.uplink.run(), name="uplink")
             group.create_task(self._ticks(), name="intake-ticks")
-            group.create_task(_watchdog(), name="watchdog")
+            group.create_task(self._watchdog(), name="watchdog")
             for name, link in self.links.items():
                 group.create_task(self._driver(name, link.run), name=f"port-{name}")
 
@@ -217,10 +218,28 @@ class App:
                 log.exception("the driver of port %s failed and is started again", name)
             await asyncio.sleep(DRIVER_PAUSE)
 
+    async def _watchdog(self) -> None:
+        """Tell systemd that the event loop comes round and the store's threads live.
+
+        An outage, a dead line or a disk that stalls is not a hang: a restart would mend none, and stop the alarms.
+        """
+        interval = notify.watchdog_interval()
+        while interval is not None:
+            if self.outbox.alive:
+                notify.watchdog()
+            await asyncio.sleep(interval)
+
     def _started(self) -> None:
         start = self.outbox.start
-        data = {"version": __version__, "start_count": start.start_count, "unstored": start.unstored}
+        data = {
+            "version": __version__,
+            "cause": "start",
+            "start_count": start.start_count,
+            "unstored": start.unstored,
+        }
         self._record("gateway.started", self.settings.gateway.id, data)
+        if self.outbox.trouble is not None:  # before anybody was there to be told
+            self._storage(self.outbox.trouble)
 
     def _stopping(self) -> None:
         notify.stopping()
@@ -270,11 +289,3 @@ def identity(settings: GatewaySettings, clock: Timekeeper) -> tuple[Own, Tls | N
 def _revocations(settings: GatewaySettings) -> Revocations | None:
     path = settings.identity.revocation_list
     return load_revocations(path) if path else None
-
-
-async def _watchdog() -> None:
-    """Tell systemd that the event loop comes round; an outage or a dead line is not a hang."""
-    interval = notify.watchdog_interval()
-    while interval is not None:
-        notify.watchdog()
-        await asyncio.sleep(interval)

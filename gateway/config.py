@@ -85,7 +85,7 @@ class DeliveryTable(Strict):
     @property
     def keepalive(self) -> int:
         """Seconds within which a dead link is noticed: 30 for a profile of 90, 10 for one of 20."""
-        return max(1, min(self.profile // 3, self.profile // 2))
+        return max(1, min(self.profile // 2, max(10, self.profile // 3)))
 
 
 class OutboxTable(Strict):

@@ -32,13 +32,13 @@ async def serve(state_dir: Path, handle: Handle) -> AsyncIterator[None]:
     path = state_dir / FILE
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, asyncio.LimitOverrunError, asyncio.IncompleteReadError):
+        refused = (OSError, TimeoutError, asyncio.LimitOverrunError, asyncio.IncompleteReadError)
+        with contextlib.closing(writer), contextlib.suppress(*refused):
             async with asyncio.timeout(PATIENCE):
                 line = await reader.readuntil(b"\n")
                 answered = await _answered(line, handle)
                 writer.write(json.dumps(answered).encode() + b"\n")
                 await writer.drain()
-        writer.close()
 
     path.unlink(missing_ok=True)  # of a service that was killed; two services can't be: the outbox is locked
     try:
@@ -59,7 +59,7 @@ async def serve(state_dir: Path, handle: Handle) -> AsyncIterator[None]:
 async def _answered(line: bytes, handle: Handle) -> dict[str, Any]:
     try:
         request = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         request = None
     if not isinstance(request, dict):
         return {"error": _("not a request"), "hint": ""}
@@ -94,7 +94,13 @@ def ask(state_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:
                 _("the running service does not answer: {error}").format(error=error),
                 _("See what it says: journalctl -u c5-gateway -n 50"),
             ) from error
-    answer: dict[str, Any] = json.loads(received)
+    try:
+        answer: dict[str, Any] = json.loads(received)
+    except ValueError as error:
+        raise C5Error(
+            _("the running service ended the talk without an answer"),
+            _("It may be restarting: try again, or see what it says: journalctl -u c5-gateway -n 50"),
+        ) from error
     if "error" in answer:
         raise C5Error(answer["error"], answer["hint"])
     return answer

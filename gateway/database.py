@@ -58,6 +58,11 @@ class Database:
         """
         return cls(path, *await asyncio.to_thread(_open, path, migrations))
 
+    @property
+    def alive(self) -> bool:
+        """Whether both threads are there. A disk that stalls one is no reason to doubt it."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def submit(self, work: Work[T]) -> asyncio.Future[T]:
         """Run `work` in the next group; the future is done once the group is durable, or has failed."""
         future: asyncio.Future[T] = self._loop.create_future()
@@ -152,6 +157,7 @@ def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connectio
             _("{path} can't be opened: {error}").format(path=path, error=error.strerror),
             _("Check that the folder exists and belongs to the user of this service."),
         ) from error
+    writer: sqlite3.Connection | None = None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -173,6 +179,8 @@ def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connectio
         except (sqlite3.Error, OSError) as error:
             raise _explained(error, path) from error
     except BaseException:
+        if writer is not None:
+            writer.close()
         os.close(lock)
         raise
     return lock, writer, reader

@@ -73,9 +73,8 @@ def status(
 
     from gateway.c5 import watch as view  # noqa: PLC0415
     from gateway.c5.overview import as_json as gateway_as_json  # noqa: PLC0415
-    from gateway.database import open_read_only  # noqa: PLC0415
 
-    views, newest, reports = view.read(open_read_only(_ledger(config)), _now_us())
+    views, newest, reports = view.read(_ledger(config), _now_us())
     if as_json:
         document = {
             "gateways": [gateway_as_json(entry) for entry in views],

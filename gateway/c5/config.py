@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from gateway.settings import (
     BrokerSettings,
+    ExistingFile,
     Folder,
     IdentitySettings,
     Mistake,
@@ -53,6 +54,13 @@ class LogTable(Strict):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class CommanderTable(Strict):
+    """`[commander]`: who signs commands. Read so that a site's file is whole; sending them is still to come."""
+
+    signing_certificate: ExistingFile
+    signing_key: ExistingFile
+
+
 class ReceiverSettings(Strict):
     """All of it."""
 
@@ -60,6 +68,7 @@ class ReceiverSettings(Strict):
     identity: IdentitySettings
     broker: tuple[BrokerSettings, ...] = Field(min_length=1)
     subscribe: SubscribeTable = SubscribeTable()
+    commander: CommanderTable | None = None
     sink: tuple[SinkTable, ...] = ()
     log: LogTable = LogTable()
 

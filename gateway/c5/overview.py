@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.c5.chains import HEAD_GRACE, Chains, Range
+from gateway.c5.presence import SILENT_INTERVALS
 from gateway.c5.values import Seen, Snapshot
 from gateway.event import LANE_NAMES, Lane
 from gateway.signing import cose, message
 
+LATE: Final = 10  # seconds after which a running receiver has written down that a gateway went silent
 _LONG_AGO: Final = -HEAD_GRACE
 
 
@@ -28,10 +30,14 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One gateway. `seen` is None for one whose records came without a state; `kept` are records not believed."""
+    """One gateway. `seen` is None for one whose records came without a state; `kept` are records not believed.
+
+    `online` is None where nobody knows: no state ever came, or no receiver has been running to see it go silent.
+    """
 
     gateway: str
     seen: Seen | None
+    online: bool | None
     version: str | None
     records: int
     kept: int
@@ -59,8 +65,11 @@ def overview(snapshot: Snapshot, records: Mapping[str, int], kept: Mapping[str, 
         state = states.get(gateway)
         gaps = chains[gateway].tick(0.0) if gateway in chains else {}
         missing = [Missing(lane, epoch, ranges) for (lane, epoch), ranges in sorted(gaps.items())]
+        counts = (records.get(gateway, 0), kept.get(gateway, 0))
         version = state.version if state else None
-        views.append(View(gateway, seen.get(gateway), version, records.get(gateway, 0), kept.get(gateway, 0), missing))
+        views.append(
+            View(gateway, seen.get(gateway), _online(seen.get(gateway), state, now_us), version, *counts, missing)
+        )
     return views
 
 
@@ -69,7 +78,7 @@ def as_json(view: View) -> dict[str, object]:
     seen = view.seen
     return {
         "gateway": view.gateway,
-        "online": seen.online if seen else None,
+        "online": view.online,
         "agency": seen.route.agency if seen else None,
         "site": seen.route.site if seen else None,
         "epoch": seen.epoch.hex() if seen else None,
@@ -82,6 +91,13 @@ def as_json(view: View) -> dict[str, object]:
             for gap in view.missing
         ],
     }
+
+
+def _online(seen: Seen | None, state: message.State | None, now_us: int) -> bool | None:
+    if seen is None or state is None:
+        return None
+    silent_us = (SILENT_INTERVALS * state.interval + LATE) * 1_000_000
+    return None if seen.online and now_us > seen.seen_us + silent_us else seen.online
 
 
 def _state(seen: Seen) -> message.State | None:

@@ -10,6 +10,8 @@ The rules (wire.md, sections 2 and 3), in the order in which they are applied to
 5. It is signed. On the status and telemetry lanes one signature vouches for the run before it: consecutive records of
    one epoch and signer, each naming the hash of the one before ("One signature vouches for a run"). Where the last
    signature of a run fails, the one before it is tried, so that a bad record refuses itself alone. Alarms one by one.
+   What a hash vouches for has its bytes fixed, so that its form is not looked at again: only the last of a run, and
+   each alarm, is encoded anew to see that it is deterministic.
 6. Signed under a certificate that was revoked before it arrived: unproven, until a later record vouches for it.
 
 One bad record doesn't refuse the others. Nothing here raises on input, and nothing is remembered.
@@ -20,20 +22,21 @@ the same identity (`ledger`), epochs (`epochs`), and whether agency and site of 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Final, NamedTuple
 
 from gateway.c5.signers import Signer
 from gateway.errors import Refused
 from gateway.event import Lane
-from gateway.signing import message, record
+from gateway.signing import message
 from gateway.signing.cose import Envelope, parse
-from gateway.signing.record import SYNCHRONISED, Record
+from gateway.signing.deterministic import is_deterministic
+from gateway.signing.record import SYNCHRONISED, Record, decode
 
+NOT_JUDGED: Final = Refused("not judged")
 Find = Callable[[bytes], Signer | None]  # a thumbprint → that gateway's signer
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):  # tuples: a receiver makes one for each record of a flood
     """A record that C5 believes. `digest` is the SHA-256 of its whole COSE_Sign1."""
 
     record: Record
@@ -42,8 +45,7 @@ class Verified:
     expired: bool = False  # the signer's certificate has expired since
 
 
-@dataclass(frozen=True, slots=True)
-class Unproven:
+class Unproven(NamedTuple):
     """A record signed under a certificate that had been revoked by the time it arrived (rule 6)."""
 
     record: Record
@@ -51,8 +53,7 @@ class Unproven:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownSigner:
+class UnknownSigner(NamedTuple):
     """A record of the right form, by nobody known yet: to be held (rule 3)."""
 
     record: Record
@@ -68,8 +69,7 @@ class SignerUnknown(Refused):
 Verdict = Verified | Unproven | UnknownSigner | Refused
 
 
-@dataclass(slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     at: int  # its place in the message
     record: Record
     envelope: Envelope
@@ -79,75 +79,72 @@ class _Candidate:
 
 def verify(items: Sequence[bytes], gateway: str, lane: Lane, find: Find, arrived_us: int) -> list[Verdict]:
     """Judge the records of one message that came in this gateway's topic of this lane; one verdict for each."""
-    verdicts: list[Verdict] = [Refused("not judged")] * len(items)
-    candidates: list[_Candidate] = []
+    verdicts: list[Verdict] = []
+    runs: list[list[_Candidate]] = []
+    before: _Candidate | None = None
+    signer: Signer | None = None
+    thumbprint = b""
     for at, wire in enumerate(items):
-        read = _read(wire, gateway, lane)
-        if isinstance(read, Refused):
-            verdicts[at] = read
+        envelope = parse(wire, "record")  # rule 1
+        content = decode(envelope.payload, strict=lane == Lane.ALARM) if isinstance(envelope, Envelope) else envelope
+        if isinstance(content, Refused) or isinstance(envelope, Refused):
+            verdicts.append(content if isinstance(content, Refused) else NOT_JUDGED)
             continue
-        content, envelope = read
-        signer = find(envelope.thumbprint)
-        if signer is None:
-            verdicts[at] = UnknownSigner(content, envelope, envelope.digest)
-        elif problem := _invalid(signer, content, arrived_us):
-            verdicts[at] = problem
+        if envelope.thumbprint != thumbprint:
+            thumbprint = envelope.thumbprint
+            signer = find(thumbprint)
+        if content.gateway != gateway:  # rule 2
+            verdicts.append(Refused("a record of another gateway than its topic's"))
+        elif content.lane != lane:
+            verdicts.append(Refused("a record of another lane than its topic's"))
+        elif signer is None:  # rule 3
+            verdicts.append(UnknownSigner(content, envelope, envelope.digest))
+        elif not _valid(signer, content, arrived_us):  # rule 4
+            verdicts.append(Refused("a signer that wasn't valid when the record occurred"))
         else:
-            candidates.append(_Candidate(at, content, envelope, envelope.digest, signer))
-    for run in _runs(candidates, lane):
-        proven = False
-        for candidate in reversed(run):  # rule 5
-            proven = proven or candidate.signer.key.verify(candidate.envelope)
-            verdicts[candidate.at] = _verdict(candidate, arrived_us) if proven else Refused("a signature that is wrong")
+            verdicts.append(NOT_JUDGED)
+            after = _Candidate(at, content, envelope, envelope.digest, signer)
+            if before is not None and lane != Lane.ALARM and _vouches(after, before):
+                runs[-1].append(after)
+            else:
+                runs.append([after])
+            before = after
+    for run in runs:
+        _prove(run, verdicts, arrived_us)
     return verdicts
 
 
-def _read(wire: bytes, gateway: str, lane: Lane) -> tuple[Record, Envelope] | Refused:
-    envelope = parse(wire, "record")  # rule 1
-    if isinstance(envelope, Refused):
-        return envelope
-    content = record.decode(envelope.payload)
-    if isinstance(content, Refused):
-        return content
-    if content.gateway != gateway:  # rule 2
-        return Refused("a record of another gateway than its topic's")
-    if content.lane != lane:
-        return Refused("a record of another lane than its topic's")
-    return content, envelope
-
-
-def _invalid(signer: Signer, content: Record, arrived_us: int) -> Refused | None:
-    """Apply rule 4."""
+def _valid(signer: Signer, content: Record, arrived_us: int) -> bool:
     judged_us = content.occurred_us if content.clock.source in SYNCHRONISED else arrived_us
-    if signer.not_before_us <= judged_us <= signer.not_after_us:
-        return None
-    return Refused("a signer that wasn't valid when the record occurred")
+    return signer.not_before_us <= judged_us <= signer.not_after_us
 
 
-def _runs(candidates: list[_Candidate], lane: Lane) -> list[list[_Candidate]]:
-    """Cut into runs that one signature vouches for (rule 5)."""
-    if lane == Lane.ALARM or not candidates:
-        return [[candidate] for candidate in candidates]
-    runs = [[candidates[0]]]
-    for before, after in pairwise(candidates):
-        if (
-            after.record.previous == before.digest
-            and after.record.sequence == before.record.sequence + 1
-            and after.record.epoch == before.record.epoch
-            and after.signer is before.signer
-        ):
-            runs[-1].append(after)
-        else:
-            runs.append([after])
-    return runs
+def _vouches(after: _Candidate, before: _Candidate) -> bool:
+    """Whether the signature of one record vouches for the one before it in the message."""
+    later, earlier = after.record, before.record
+    return (
+        later.previous == before.digest
+        and later.sequence == earlier.sequence + 1
+        and later.epoch == earlier.epoch
+        and after.signer is before.signer
+    )
 
 
-def _verdict(candidate: _Candidate, arrived_us: int) -> Verified | Unproven:
-    signer = candidate.signer
-    if signer.revoked_us is not None and arrived_us >= signer.revoked_us:  # rule 6
-        return Unproven(candidate.record, candidate.envelope, candidate.digest)
+def _prove(run: list[_Candidate], verdicts: list[Verdict], arrived_us: int) -> None:
+    """Check the last signature of a run, and the one before it only where that fails (rule 5)."""
+    signer = run[0].signer
+    revoked = signer.revoked_us is not None and arrived_us >= signer.revoked_us  # rule 6
     expired = arrived_us > signer.not_after_us
-    return Verified(candidate.record, candidate.envelope, candidate.digest, expired)
+    proven = False
+    for at, content, envelope, digest, _signer in reversed(run):
+        if not proven and not is_deterministic(envelope.payload):
+            verdicts[at] = Refused("not deterministic CBOR")
+        elif not proven and not (proven := signer.key.verify(envelope)):
+            verdicts[at] = Refused("a signature that is wrong")
+        elif revoked:
+            verdicts[at] = Unproven(content, envelope, digest)
+        else:
+            verdicts[at] = Verified(content, envelope, digest, expired)
 
 
 def verify_state(wire: bytes, gateway: str, find: Find, arrived_us: int) -> message.State | Refused:

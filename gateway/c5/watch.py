@@ -1,6 +1,5 @@
 """The ledger as a person sees it: tables for `status` and `watch`, read beside the running receiver."""
 
-import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gateway.c5.ledger import reading
-from gateway.c5.ledger.reading import Held, Told
+from gateway.c5.ledger.reading import Held, Told, look
 from gateway.c5.overview import View, overview
 from gateway.c5.sinks import moment
 from gateway.database import open_read_only
@@ -20,21 +18,21 @@ from gateway.event import LANE_NAMES
 from gateway.text import _
 
 EVERY: Final = 0.5  # seconds between two looks
+SHOWN_FOR_US: Final = 86_400_000_000  # a day from when a trouble was last met; the ledger keeps it
+LASTING: Final = frozenset({"records.missing", "gateway.offline", "gateway.cloned"})  # shown until they end
 RECORDS_SHOWN: Final = 12
 REPORTS_SHOWN: Final = 8
 
 
-def read(connection: sqlite3.Connection, now_us: int) -> tuple[list[View], list[Held], list[Told]]:
-    """Return gateways, the newest records, and open reports, all of one moment."""
-    connection.execute("BEGIN")
+def read(path: Path, now_us: int) -> tuple[list[View], list[Held], list[Told]]:
+    """Return gateways, the newest records, and present troubles. Raises StoreError."""
+    connection = open_read_only(path)
     try:
-        snapshot = reading.read_snapshot(connection)
-        records, kept = reading.read_record_counts(connection), reading.read_kept_counts(connection)
-        newest = reading.read_newest(connection, RECORDS_SHOWN)
-        reports = [told for told in reading.read_reports(connection) if told.report.open]
+        found = look(connection, RECORDS_SHOWN)
     finally:
-        connection.execute("ROLLBACK")
-    return overview(snapshot, records, kept, now_us), newest, reports
+        connection.close()
+    reports = [told for told in found.reports if _is_current(told, now_us)]
+    return overview(found.snapshot, found.records, found.kept, now_us), found.newest, reports
 
 
 def tables(views: Sequence[View], newest: Sequence[Held], reports: Sequence[Told]) -> Group:
@@ -44,11 +42,14 @@ def tables(views: Sequence[View], newest: Sequence[Held], reports: Sequence[Told
 
 def watch(path: Path, console: Console) -> None:
     """Show a live view until interrupted. Raises StoreError."""
-    connection = open_read_only(path)
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
         while True:
-            live.update(tables(*read(connection, time.time_ns() // 1000)), refresh=True)
+            live.update(tables(*read(path, time.time_ns() // 1000)), refresh=True)
             time.sleep(EVERY)
+
+
+def _is_current(told: Told, now_us: int) -> bool:
+    return told.report.open and (told.report.type in LASTING or told.last_us > now_us - SHOWN_FOR_US)
 
 
 def _gateways(views: Sequence[View]) -> Table:
@@ -58,7 +59,11 @@ def _gateways(views: Sequence[View]) -> Table:
     for view in views:
         seen = view.seen
         place = f"{seen.route.agency}/{seen.route.site}" if seen else "-"
-        online = Text(_("online"), "green") if seen and seen.online else Text(_("offline"), "bold red")
+        online = {
+            True: Text(_("online"), "green"),
+            False: Text(_("offline"), "bold red"),
+            None: Text(_("unknown"), "yellow"),
+        }[view.online]
         missing = sum(gap.count for gap in view.missing)
         table.add_row(
             view.gateway,

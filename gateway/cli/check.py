@@ -7,9 +7,10 @@ gateway's name, would disturb each other. Otherwise each is tried for real.
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -34,6 +35,7 @@ from gateway.topics import CENTRE, CENTRE_CERTIFICATES, Route
 DAYS_WARNING: Final = 30  # of a certificate: time enough to renew it
 DAYS_FAILED: Final = 0
 FREE_MB_WARNING: Final = 512
+REFUSAL: Final = 0x80  # the first of MQTT's reason codes that is one
 PROBE_DEADLINE: Final = 10.0  # seconds for a broker to answer everything
 
 
@@ -179,41 +181,32 @@ def _devices(settings: GatewaySettings) -> Finding:
 
 
 async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Finding]:
-    """Connect as the service would, and have the broker say whether each topic is allowed.
-
-    An empty sequence of records is nothing to C5, and to the broker a publish like any other.
-    """
+    """Connect as the service would, and have the broker say whether each topic is allowed."""
     what = _("broker {name}").format(name=f"{table.host}:{table.port}")
     table_gateway = settings.gateway
     route = Route(table_gateway.agency, table_gateway.site, table_gateway.id)
-    refused: list[str] = []
+
+    async def dial(on_closed: Callable[[str], None]) -> Connection:
+        return await Connection.open(
+            Broker(table.host, table.port, table.protocol, _context(settings) if table.tls else None),
+            table_gateway.id,
+            keepalive=settings.delivery.keepalive,
+            will=None,
+            session_expiry=0,
+            receive_maximum=16,
+            on_message=lambda _message: None,
+            on_closed=on_closed,
+            deadline=PROBE_DEADLINE,
+        )
+
     try:
-        context = _context(settings) if table.tls else None
         async with asyncio.timeout(PROBE_DEADLINE):
-            connection = await Connection.open(
-                Broker(table.host, table.port, table.protocol, context),
-                table_gateway.id,
-                keepalive=settings.delivery.keepalive,
-                will=None,
-                session_expiry=0,
-                receive_maximum=16,
-                on_message=lambda _message: None,
-                on_closed=lambda _reason: None,
-                deadline=PROBE_DEADLINE,
-            )
-            try:
-                await connection.subscribe([route.topic("receipt"), route.topic("command")])
-                await connection.subscribe([CENTRE, f"{CENTRE_CERTIFICATES}/+"])
-                refused = await _refused(connection, route)
-            finally:
-                await connection.close()
-    except LinkError as error:
-        return [Finding(what, "failed", error.what, error.hint)]
-    except CertificateError as error:
+            protocol, refused = await _refused(dial, route)
+    except (LinkError, CertificateError) as error:
         return [Finding(what, "failed", error.what, error.hint)]
     except TimeoutError:
         return [Finding(what, "failed", _("it did not answer in time"), _("Is it overloaded, or the link very slow?"))]
-    found = [Finding(what, "ok", _("connected with MQTT {version}").format(version=connection.protocol))]
+    found = [Finding(what, "ok", _("connected with MQTT {version}").format(version=protocol))]
     found += [
         Finding(
             what,
@@ -226,22 +219,35 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Find
     return found
 
 
-async def _refused(connection: Connection, route: Route) -> list[str]:
-    """Return the event topics that the broker refuses (MQTT 3.1.1 has no way to say so)."""
+async def _refused(
+    dial: Callable[[Callable[[str], None]], Awaitable[Connection]], route: Route
+) -> tuple[str, list[str]]:
+    """Return the protocol spoken, and the event topics that the broker refuses (MQTT 3.1.1 has no way to say so).
+
+    An empty sequence of records is nothing to C5, and to the broker a publish like any other. A broker may end the
+    connection with its refusal (mosquitto does), so the next topic is asked about on a new one.
+    """
     refused: list[str] = []
-    answers: list[asyncio.Future[int]] = []
+    answers: asyncio.Queue[int | None] = asyncio.Queue()  # reason codes; None where the connection ended instead
+    connection = await dial(partial(_ended, answers))
+    try:
+        await connection.subscribe([route.topic("receipt"), route.topic("command")])
+        await connection.subscribe([CENTRE, f"{CENTRE_CERTIFICATES}/+"])
+        for lane in LANE_NAMES:
+            connection.publish(route.event(Lane(lane)), b"", on_ack=answers.put_nowait)
+            code = await answers.get()
+            if code is None or code >= REFUSAL:
+                refused.append(route.event(Lane(lane)))
+                connection.abort()
+                answers = asyncio.Queue()
+                connection = await dial(partial(_ended, answers))
+    finally:
+        await connection.close()
+    return connection.protocol, refused
 
-    def expect() -> Callable[[int], None]:
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        answers.append(answer)
-        return answer.set_result
 
-    for lane in LANE_NAMES:
-        connection.publish(route.event(Lane(lane)), b"", on_ack=expect())
-    for lane, answer in zip(LANE_NAMES, answers, strict=True):
-        if await answer >= 0x80:
-            refused.append(route.event(Lane(lane)))
-    return refused
+def _ended(answers: asyncio.Queue[int | None], _reason: str) -> None:
+    answers.put_nowait(None)
 
 
 def _context(settings: GatewaySettings) -> Any:

@@ -30,6 +30,7 @@ class CentreWatch:
     """Tells once when the centre falls silent, and once when it is heard again."""
 
     def __init__(self, profile: float, now: float) -> None:
+        self._profile_us = round(profile * 1e6)
         self._grace = max(profile, SILENCE_MIN)
         self._heard_at = now
         self._newest_us: dict[str, int] = {}
@@ -49,9 +50,14 @@ class CentreWatch:
         """A connection began; the centre's time to be heard begins with it."""
         self._heard_at = max(self._heard_at, now) if not self._silent else self._heard_at
 
-    def heartbeat(self, name: str, time_us: int, now: float) -> Restored | None:
-        """Take a receiver's heartbeat: one no newer than its last is a recording."""
+    def heartbeat(self, name: str, time_us: int, now: float, clock_us: int | None = None) -> Restored | None:
+        """Take a receiver's heartbeat: one no newer than its last is a recording.
+
+        So is one older than the profile by `clock_us`, our own clock where it is synchronised.
+        """
         if time_us <= self._newest_us.get(name, -1):
+            return None
+        if clock_us is not None and time_us < clock_us - self._profile_us:
             return None
         self._newest_us[name] = time_us
         return self.heard(now)

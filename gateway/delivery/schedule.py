@@ -7,7 +7,8 @@ Rules (wire.md, section 3 "Delivered means receipted"):
 3. An acknowledgement (PUBACK) frees a slot and proves nothing. What no receipt covers is sent again on each new
    connection, 60 s after its PUBACK, when the broker refused it, and when C5 says that it is missing. A lane that the
    broker refuses is held back for a while, over connections too: a broker may end the connection with the refusal
-   (mosquitto does), and the other lanes must get through.
+   (mosquitto does), and the other lanes must get through. An alarm that nobody was subscribed to (C5 comes back to a
+   broker that has forgotten it) doesn't wait for the 60 s.
 4. While the centre is silent only alarms are repeated, after 1, 2, 4 … 16 minutes; when it is heard again, everything.
 
 Memory is bounded: a lane holds a few hundred records; the rest is read from the outbox when there is room. What is
@@ -35,6 +36,7 @@ UNRECEIPTED_MAX: Final = 8192  # batches of a lane acknowledged and waiting for 
 REPEAT: Final = 60.0  # seconds from PUBACK to the next try
 SILENT_REPEAT: Final = 60.0  # the first of 1, 2, 4 … minutes while the centre is silent
 SILENT_REPEAT_MAX: Final = 960.0
+UNHEARD_REPEAT: Final = 2.0  # seconds, while C5 isn't there to hear an alarm and isn't known to be silent yet
 REFUSED_REPEAT: Final = 1.0  # seconds, doubled while the broker goes on refusing
 REFUSED_REPEAT_MAX: Final = 30.0
 REQUEST_REPEAT: Final = 5.0  # seconds between two answers to one request for what is missing
@@ -78,6 +80,7 @@ class _LaneQueue:
         self.missed = False  # … and got more while it was being read
         self.cursor: Position | None = None
         self.reading: Want | None = None
+        self.unread_until: float | None = None  # when to try again what could not be read
 
     def offer(self, item: Item) -> None:
         if self.lane is not Lane.ALARM and self.behind:
@@ -133,6 +136,17 @@ class _LaneQueue:
         found = RangeSet((item.sequence, item.sequence) for item in items)
         absent = (Run(self.lane, want.ordinal, *hole) for hole in found.missing(want.first, end))
         return [left for hole in absent for left in self.left_of(hole)]
+
+    def unread(self, want: Want, items: list[Item], now: float) -> None:
+        if want is not self.reading:
+            return
+        cursor = self.cursor
+        absent = self.loaded(want, items, complete=True)
+        if isinstance(want, After):
+            self.cursor = cursor
+            self.unread_until = now + REPEAT
+        for run in absent:
+            heapq.heappush(self.repeats, (now + REPEAT, next(self.ties), run))
 
     def resendable(self, run: Run) -> list[Run]:
         """Return what of a run is not on its way: sent and acknowledged, or passed by without being found."""
@@ -252,10 +266,16 @@ class Schedule:
                 return batch
         return None
 
-    def acknowledged(self, batch: Batch, now: float) -> None:
-        """Note that the broker took it. That is no delivery: it comes again unless a receipt covers it in time."""
+    def acknowledged(self, batch: Batch, now: float, *, heard: bool = True) -> None:
+        """Note that the broker took it. That is no delivery: it comes again unless a receipt covers it in time.
+
+        `heard` is False where the broker says that nobody is subscribed.
+        """
         waits = self._lanes[batch.run.lane].waits
-        wait = waits.get((batch.run.ordinal, batch.run.first), SILENT_REPEAT) if self._silent else REPEAT
+        if self._silent:
+            wait = waits.get((batch.run.ordinal, batch.run.first), SILENT_REPEAT)
+        else:
+            wait = REPEAT if heard or batch.run.lane is not Lane.ALARM else UNHEARD_REPEAT
         self._settled(batch, now, wait)
 
     def refused(self, batch: Batch, now: float, tries: int) -> None:
@@ -321,18 +341,25 @@ class Schedule:
         """
         return self._lanes[want.lane].loaded(want, items, complete=complete)
 
+    def unread(self, want: Want, items: list[Item], now: float) -> None:
+        """Note that the outbox could not be read: what memory holds is taken, and the rest wanted again in a minute."""
+        self._lanes[want.lane].unread(want, items, now)
+
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
         repeats = (queue.repeats[0][0] for queue in self._lanes.values() if queue.repeats)
-        holds = (queue.held_until for queue in self._lanes.values() if queue.held_until is not None)
-        return min((*repeats, *holds), default=None)
+        waits = (wait for queue in self._lanes.values() for wait in (queue.held_until, queue.unread_until))
+        return min((*repeats, *(wait for wait in waits if wait is not None)), default=None)
 
     def tick(self, now: float) -> None:
         """Send again what has waited long enough for its receipt, or been held back long enough."""
         for lane, queue in self._lanes.items():
             if queue.held_until is not None and queue.held_until <= now:
                 queue.held_until = None
+            if queue.unread_until is not None and queue.unread_until <= now:
+                queue.unread_until = None
+                queue.behind = True
             while queue.repeats and queue.repeats[0][0] <= now:
                 run = heapq.heappop(queue.repeats)[2]
                 if self._silent and lane is not Lane.ALARM:

@@ -115,8 +115,8 @@ class SerialPort:
     def _fail(self, reason: str) -> None:
         if self.trouble is None:
             log.warning("the line is lost, what is connected to it is not heard: %s", reason)
-            self.trouble = reason
             self._lost(reason)
+        self.trouble = reason
 
     def _close(self) -> None:
         port, self._port = self._port, None

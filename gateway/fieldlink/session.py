@@ -75,7 +75,10 @@ class DeviceSession:
         self._expected = b""  # the answer to the challenge that is out
         self._commands = Commands(int.from_bytes(challenge()[:4], "big"))
         self._newest: int | None = None  # upward counter accepted since the start (rule 6)
-        self._tell_again: dict[int, int] = {}  # event number to stage (rule 5)
+        # Event number to stage (rule 5). A power cut may have come between a stage's becoming durable and its being
+        # told: the newest event, which is the one that a device shows, is told again after a start too.
+        newest = self._events.get(highest_event, 0)
+        self._tell_again: dict[int, int] = {highest_event: newest} if newest >= RECEIVED else {}
 
     @property
     def counters(self) -> Counters | None:

@@ -6,7 +6,8 @@ CREATE TABLE fact (              -- single values: start_count
 CREATE TABLE epoch (             -- ordinal: the order of this store's epochs, whatever their start counts say
     ordinal INTEGER PRIMARY KEY,
     epoch BLOB NOT NULL UNIQUE,
-    start_count INTEGER NOT NULL
+    start_count INTEGER NOT NULL,
+    chain BLOB NOT NULL          -- the certificates under which it signs (CBOR): C5 may need them after a renewal
 );
 CREATE TABLE record (            -- what no receipt covers yet, and each lane's last; clustered in the order it is sent
     lane INTEGER NOT NULL,

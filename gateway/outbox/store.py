@@ -12,6 +12,7 @@ Rules:
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -51,6 +52,8 @@ class Start:
     epochs: dict[bytes, int]
     devices: dict[str, DeviceState]
     events: tuple[EventState, ...]
+    chain: bytes  # of this epoch
+    older_chains: tuple[bytes, ...]  # under which records that are still here were signed
 
 
 class Outbox:
@@ -68,8 +71,8 @@ class Outbox:
         self._retry: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, state_dir: Path, random4: bytes) -> Self:
-        """Open the store and begin an epoch.
+    async def open(cls, state_dir: Path, random4: bytes, chain: bytes) -> Self:
+        """Open the store and begin an epoch that signs under `chain` (as `signing.chains` writes it).
 
         Raises `StoreError` only if another process has the store, or newer software made it. A disk that fails
         leaves a gateway without a disk (`trouble`).
@@ -78,28 +81,40 @@ class Outbox:
         database: Database | None = None
         try:
             database = await Database.open(path, MIGRATIONS)
-            start = await database.submit(partial(_begin, random4=random4))
+            start = await database.submit(partial(_begin, random4=random4, chain=chain))
         except StoreError as error:
             if error.__cause__ is None or isinstance(error.__cause__, BlockingIOError):
                 raise
-            return await cls._without_disk(path, database, random4, error)
+            return await cls._without_disk(path, database, random4, chain, error)
         return cls(path, database, start)
 
     @classmethod
-    async def _without_disk(cls, path: Path, database: Database | None, random4: bytes, error: StoreError) -> Self:
+    async def _without_disk(
+        cls, path: Path, database: Database | None, random4: bytes, chain: bytes, error: StoreError
+    ) -> Self:
         start: Start | None = None
         if database is not None:
             try:  # readable, if not writable
-                start = await database.read(partial(_look, random4=random4))
+                start = await database.read(partial(_look, random4=random4, chain=chain))
             except StoreError:
                 log.debug("the store can't be read either")
         if start is None:
+            try:
+                start = await asyncio.to_thread(_glimpse, path, random4, chain)
+            except sqlite3.Error:
+                log.debug("the store can't be looked into either")
+        if start is None:
             # An ordinal that no epoch of a store that can't be read has, should it come back.
             ordinal = 2**32 + int.from_bytes(random4, "big")
-            start = Start(ordinal, _epoch(1, random4), 1, True, {}, (), {}, {}, ())
+            start = Start(ordinal, _epoch(1, random4), 1, True, {}, (), {}, {}, (), chain, ())
         outbox = cls(path, database, start)
         outbox._failed(error)
         return outbox
+
+    @property
+    def alive(self) -> bool:
+        """Whether the store's threads are there (a gateway without a disk has none, and is trying)."""
+        return self._database is None or self._database.alive
 
     def room(self, lane: Lane) -> bool:
         """Whether a record of this lane can be taken: always, unless it is memory that stands in for a disk."""
@@ -136,17 +151,20 @@ class Outbox:
         if self._database is not None and runs:
             self._database.submit(partial(_receipt, runs=runs)).add_done_callback(self._done)
 
-    async def read(self, want: Want) -> tuple[list[Item], bool]:
-        """Return records in order, and whether that was all; what only memory holds is included."""
+    async def read(self, want: Want) -> tuple[list[Item], bool | None]:
+        """Return records in order, and whether that was all; what only memory holds is included.
+
+        None: the disk could not be read, and this is what memory holds.
+        """
         held = {(item.ordinal, item.sequence): item for item in self._in_memory(want)}
         rows: list[Item] = []
-        complete = True
+        complete: bool | None = None
         if self._database is not None:
             try:
                 rows, complete = await self._database.read(partial(_read, want=want))
             except StoreError as error:
                 log.debug("reading for delivery failed: %s", error.what)
-        if not complete:  # the rest is read later, in its order
+        if complete is False:  # the rest is read later, in its order
             last = (rows[-1].ordinal, rows[-1].sequence)
             held = {position: item for position, item in held.items() if position < last}
         held |= {(item.ordinal, item.sequence): item for item in rows}
@@ -239,7 +257,7 @@ def _epoch(start_count: int, random4: bytes) -> bytes:
     return start_count.to_bytes(4, "big") + random4
 
 
-def _look(connection: sqlite3.Connection, random4: bytes) -> Start:
+def _look(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
     """Read what is known, and number the next epoch without storing it."""
     (stored,) = connection.execute("SELECT max(value) FROM fact WHERE name = 'start_count'").fetchone()
     (last,) = connection.execute("SELECT max(ordinal) FROM epoch").fetchone()
@@ -257,19 +275,32 @@ def _look(connection: sqlite3.Connection, random4: bytes) -> Start:
         EventState(device, number, Lane(lane), *rest)
         for device, number, lane, *rest in connection.execute("SELECT * FROM event ORDER BY device, number")
     )
+    older = tuple(
+        used
+        for (used,) in connection.execute(
+            "SELECT DISTINCT chain FROM epoch WHERE chain <> ? AND ordinal IN (SELECT ordinal FROM record)", (chain,)
+        )
+    )
     count = ((stored or 0) + 1) % 2**32
     return Start(
         (last or 0) + 1, _epoch(count, random4), count, True, heads, tuple(receipted),
-        {epoch: ordinal for ordinal, epoch in epochs.items()}, devices, events,
+        {epoch: ordinal for ordinal, epoch in epochs.items()}, devices, events, chain, older,
     )  # fmt: skip
 
 
-def _begin(connection: sqlite3.Connection, random4: bytes) -> Start:
+def _glimpse(path: Path, random4: bytes, chain: bytes) -> Start:
+    """Look into a store that can't be opened as usual: a full disk has no room for what a store's readers share."""
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # then nothing is shared
+        return _look(connection, random4, chain)
+
+
+def _begin(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
     connection.execute(
         "DELETE FROM epoch WHERE ordinal NOT IN (SELECT ordinal FROM record UNION SELECT ordinal FROM head)"
         " AND ordinal < (SELECT max(ordinal) FROM epoch)"
     )
-    start = replace(_look(connection, random4), unstored=False)
+    start = replace(_look(connection, random4, chain), unstored=False)
     _resume(connection, start)
     return start
 
@@ -279,7 +310,9 @@ def _resume(connection: sqlite3.Connection, start: Start) -> None:
         "INSERT INTO fact VALUES ('start_count', ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
         (start.start_count,),
     )
-    connection.execute("INSERT OR IGNORE INTO epoch VALUES (?, ?, ?)", (start.ordinal, start.epoch, start.start_count))
+    connection.execute(
+        "INSERT OR IGNORE INTO epoch VALUES (?, ?, ?, ?)", (start.ordinal, start.epoch, start.start_count, start.chain)
+    )
 
 
 def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Sequence[DeviceState] = ()) -> None:

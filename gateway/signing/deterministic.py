@@ -4,6 +4,7 @@ What we write is RFC 8949 §4.2.1; what we read is refused unless writing it aga
 `canonical` keeps RFC 7049's order of map keys, the same for our maps: all small integers or all text.)
 """
 
+import io
 from typing import Any, Final
 
 import cbor2
@@ -18,6 +19,24 @@ HOSTILE: Final = (cbor2.CBORError, ValueError, TypeError, ArithmeticError, Looku
 def encode(value: object) -> bytes:
     """Return the deterministic encoding of a value of our own making."""
     return cbor2.dumps(value, canonical=True)
+
+
+def read(data: bytes) -> Any | Refused:
+    """Return the value of one whole CBOR item, in whatever form it is encoded.
+
+    For bytes that something verified has fixed already; `is_deterministic` or `decode` where nothing has.
+    """
+    stream = io.BytesIO(data)
+    try:
+        value = cbor2.load(stream)
+    except HOSTILE:
+        return Refused("not CBOR")
+    return value if stream.tell() == len(data) else Refused("bytes after the end")
+
+
+def is_deterministic(data: bytes) -> bool:
+    """Whether these bytes are the deterministic encoding of what they say."""
+    return not isinstance(decode(data), Refused)
 
 
 def decode(data: bytes) -> Any | Refused:

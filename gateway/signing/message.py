@@ -166,7 +166,7 @@ def _state(fields: dict[int, Any]) -> State | Refused:
     if isinstance(heads, Refused):
         return heads
     order, place, health = get(9), get(10), get(8)
-    if not is_bytes(get(2), 8) or not is_int(get(4)) or get(3) not in {"online", "offline"}:
+    if not is_bytes(get(2), 8) or not is_int(get(4)) or get(3) not in ("online", "offline"):
         return Refused("a state without its epoch, time, or online or offline (keys 2 to 4)")
     if type(get(6)) is not str or len(fields[6]) > 64 or not is_uint(get(7)) or not 1 <= fields[7] <= 86_400:
         return Refused("a state without its version or interval (keys 6, 7)")
@@ -247,7 +247,7 @@ def _command(fields: dict[int, Any]) -> Command | Refused:
 
 def _reply(fields: dict[int, Any]) -> Reply | Refused:
     get = fields.get
-    if not is_bytes(get(2), 16) or not is_int(get(3)) or get(4) not in {"done", "failed", "rejected"}:
+    if not is_bytes(get(2), 16) or not is_int(get(3)) or get(4) not in ("done", "failed", "rejected"):
         return Refused("a reply without its command, time or outcome (keys 2 to 4)")
     text, result = get(5), get(6)
     if (text is not None and type(text) is not str) or (result is not None and type(result) is not dict):

@@ -90,6 +90,7 @@ class Intake:
         self._known: dict[str, _Known] = {}
         self._awaiting: dict[Place, tuple[str, int]] = {}
         self._limits: Limiter[tuple[str, str]] = Limiter()
+        self._unreadable: Limiter[str] = Limiter()  # never asked to `tick`: the next one is a record of its own
         self._last_unknown = ""
         self._remember_at = clock.monotonic() + REMEMBER
         self.counts: dict[str, int] = {}
@@ -102,6 +103,7 @@ class Intake:
         if known is not None and known.device.key == device.key:
             known.device = device
             return
+        self.revoke(device.id)  # another key is another device: what that one waits for is not told to this
         session = DeviceSession(
             device.id,
             device.key,
@@ -187,7 +189,7 @@ class Intake:
                 case UnreadableEvent(message, unproven):
                     self._heard(known, now, write)
                     self._count(_UNREADABLE)
-                    if self._limits.happened((_UNREADABLE, device), now) is not None:
+                    if self._unreadable.happened(device, now) is not None:
                         event = interpret(device, message, unproven=unproven, position=known.device.position)
                         assert event is not None
                         self._recorder.record(event, self._state(known))
@@ -265,8 +267,7 @@ class Intake:
         for known in self._known.values():
             self._perform(known, known.session.tick(now), now, None)
         for (type_, source), count in self._limits.tick(now):
-            if type_ != _UNREADABLE:
-                self._refused(type_, source, count)
+            self._refused(type_, source, count)
         if now >= self._remember_at:
             self._remember_at = now + REMEMBER
             self.remember()
@@ -294,7 +295,7 @@ class Intake:
         log.warning("frames were refused: %s, %s, %d", type_, source, count)
         data: Mapping[str, Any] = {"count": count}
         if type_ == _UNKNOWN:
-            data = {"count": count, "last": self._last_unknown}
+            data = {"count": count, "last_id": self._last_unknown}
         self._recorder.record(Event(type_, source, data=data))
 
     def _count(self, what: str) -> None:

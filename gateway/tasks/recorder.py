@@ -58,8 +58,10 @@ class Recorder:
         occurred_us, clock = self._occurred(event.age_ms)
         signed = self._chains[lane].sign(event, occurred_us, clock, self._position)
         item = Item(lane, self.ordinal, signed.record.sequence, signed.wire)
-        self.offer(item)
-        self._store.append(Entry(item, signed.digest, device, event.event_number if device else None, stored))
+        try:
+            self.offer(item)
+        finally:  # its sequence is taken: a mistake on the way out must not leave a hole in the chain
+            self._store.append(Entry(item, signed.digest, device, event.event_number if device else None, stored))
         return signed
 
     def sequence(self, lane: Lane) -> int:

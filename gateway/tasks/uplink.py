@@ -21,14 +21,14 @@ from gateway.delivery import coverage
 from gateway.delivery.backoff import Backoff
 from gateway.delivery.item import Item, Run, Want
 from gateway.delivery.link import CentreWatch, Restored
-from gateway.delivery.schedule import Batch, Schedule
+from gateway.delivery.schedule import REPEAT, Batch, Schedule
 from gateway.errors import LinkError, Refused
 from gateway.event import LANE_NAMES, Event, Lane
 from gateway.sensing.limit import Limiter
 from gateway.signing import message, record
 from gateway.signing.cose import Envelope, Signer, parse
 from gateway.signing.message import State
-from gateway.signing.record import Record
+from gateway.signing.record import SYNCHRONISED, Record
 from gateway.text import _
 from gateway.topics import CENTRE, CENTRE_CERTIFICATES, Route
 
@@ -41,11 +41,13 @@ log = logging.getLogger(__name__)
 
 RECORD_TYPE: Final = 'application/cose; cose-type="cose-sign1"'
 SEQUENCE_TYPE: Final = "application/cbor-seq"
+OWN_SLOTS: Final = 2  # of the broker's window: for the certificates and one state, which no schedule counts
 STATE_PAUSE: Final = 1.0  # seconds between two states at least
 RECONNECT_MAX: Final = 10.0  # seconds between two tries at most: the first alarm after an outage waits for this
 ALARM_PAUSE: Final = 1.0  # … unless it is signed meanwhile: then this
 DECLARED_PAUSE: Final = 60.0  # seconds between two declarations of a lane
 STEADY: Final = 10.0  # seconds: a connection that held this long was no flapping one
+NO_SUBSCRIBER: Final = 0x10  # MQTT 5: taken, and given to nobody
 REFUSAL: Final = 0x80
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,8 +55,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Store(Protocol):
     """What the uplink needs of the outbox."""
 
-    async def read(self, want: Want) -> tuple[list[Item], bool]:
-        """Return records in order, and whether that was all."""
+    async def read(self, want: Want) -> tuple[list[Item], bool | None]:
+        """Return records in order, and whether that was all; None: the disk could not be read."""
 
     def receipted(self, runs: Sequence[Run]) -> None:
         """Forget what C5 has."""
@@ -123,6 +125,7 @@ class Uplink:
         self._declared_at: dict[Lane, float] = {}
         self._state_at = -STATE_PAUSE
         self._state_due = False
+        self._state_unanswered = False
         self._states = 0
         self._connections = 0
         self.broker: str | None = None  # where we are connected
@@ -173,6 +176,8 @@ class Uplink:
             self._schedule.disconnected()
             if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # we are in one
                 await self._goodbye(connection)
+                # A cancellation that came together with a LinkError is not in flight any more: it must not be lost.
+                raise asyncio.CancelledError
 
     async def _serve(self, broker: str, connection: "Connection") -> None:
         route, now = self._own.route, self._clock.monotonic()
@@ -180,10 +185,11 @@ class Uplink:
         subscribed = asyncio.ensure_future(connection.subscribe([route.topic("receipt"), CENTRE]))
         self._connection = connection
         self._send("certificates", self._own.certificates)
+        self._state_unanswered = False
         self._send("state", self._signed_state(online=True))
         self._watch.connected(now)
         limit = connection.maximum_packet
-        self._schedule.connected(connection.receive_maximum, *([limit - 512] if limit else []))
+        self._schedule.connected(connection.receive_maximum - OWN_SLOTS, *([limit - 512] if limit else []))
         self.pump()
         await asyncio.gather(names, subscribed)
         self.broker = broker
@@ -226,15 +232,32 @@ class Uplink:
         self.troubles["link"] = f"{reason}. {hint}" if hint else reason
 
     def _deadline(self) -> float:
-        state = self._state_at + (STATE_PAUSE if self._state_due else self._own.interval)
-        deadlines = (state, self._schedule.deadline, self._watch.deadline, self._refused_receipts.deadline)
+        watch = None if self._confirmed_by_broker else self._watch.deadline
+        deadlines = (
+            self._state_deadline,
+            self._schedule.deadline,
+            watch,
+            self._refused_receipts.deadline,
+            self._clock.monotonic() + REPEAT,
+        )
         return min(deadline for deadline in deadlines if deadline is not None)
+
+    @property
+    def _state_deadline(self) -> float | None:
+        """When the next state goes out; None while the last is unanswered: the broker's window is not to be burst."""
+        if self._state_unanswered:
+            return None
+        return self._state_at + (STATE_PAUSE if self._state_due else self._own.interval)
+
+    def _state_answered(self, _code: int) -> None:
+        self._state_unanswered = False
+        self._wake.set()
 
     def _tick(self, now: float) -> None:
         self._schedule.tick(now)
-        if now >= self._state_at + (STATE_PAUSE if self._state_due else self._own.interval):
+        if (state := self._state_deadline) is not None and now >= state:
             self._send("state", self._signed_state(online=True))
-        if (silent := self._watch.tick(now)) is not None:
+        if not self._confirmed_by_broker and (silent := self._watch.tick(now)) is not None:
             self._schedule.silent(silent=True)
             self.troubles["centre"] = _("C5 has not been heard for {seconds:.0f} s, although the broker is up").format(
                 seconds=silent.seconds
@@ -257,7 +280,7 @@ class Uplink:
             self._urgent.set()
             if self._connection is None:
                 return
-            if self._clock.monotonic() >= self._state_at + STATE_PAUSE:
+            if self._clock.monotonic() >= self._state_at + STATE_PAUSE and not self._state_unanswered:
                 self._send("state", self._signed_state(online=True))
             else:
                 self._state_due = True
@@ -283,15 +306,19 @@ class Uplink:
 
     async def _load(self, want: Want) -> None:
         items, complete = await self._store.read(want)
-        lost = self._schedule.loaded(want, items, complete=complete)
-        for run in lost:
-            self._declare(run, "lost", self._clock.monotonic())
+        now = self._clock.monotonic()
+        if complete is None:
+            self._schedule.unread(want, items, now)
+            self._wake.set()
+        else:
+            for run in self._schedule.loaded(want, items, complete=complete):
+                self._declare(run, "lost", now)
         self.pump()
 
     def _acknowledged(self, batch: Batch, code: int) -> None:
         now, lane = self._clock.monotonic(), batch.run.lane
         if code < REFUSAL:
-            self._schedule.acknowledged(batch, now)
+            self._schedule.acknowledged(batch, now, heard=code != NO_SUBSCRIBER)
             if self._confirmed_by_broker and code == 0:
                 self._store.receipted(self._schedule.receipted([batch.run]))
             if self._refusals.pop(lane, None) is not None:
@@ -312,7 +339,11 @@ class Uplink:
             self._state_at = self._clock.monotonic()
             self._state_due = False
         if self._connection is not None:
-            self._connection.publish(self._own.route.topic(channel), payload, retain=True, on_ack=None)
+            answered = None
+            if channel == "state":
+                self._state_unanswered = True
+                answered = self._state_answered
+            self._connection.publish(self._own.route.topic(channel), payload, retain=True, on_ack=answered)
 
     def _signed_state(self, *, online: bool) -> bytes:
         own = self._own
@@ -344,7 +375,8 @@ class Uplink:
             if isinstance(heartbeat, Refused):
                 log.debug("a heartbeat was refused: %s", heartbeat.reason)
             else:
-                self._heard(self._watch.heartbeat(heartbeat.name, heartbeat.time_us, now))
+                known_us = self._clock.now_us() if self._clock.quality()[0] in SYNCHRONISED else None
+                self._heard(self._watch.heartbeat(heartbeat.name, heartbeat.time_us, now, known_us))
         elif arrived.topic.startswith(CENTRE_CERTIFICATES + "/"):
             name = arrived.topic.removeprefix(CENTRE_CERTIFICATES + "/")
             known = self._speakers.introduce(name, arrived.payload, at)

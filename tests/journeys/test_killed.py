@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from firmware_sim.board import SILENT
 from tests.support.killed_gateway import POINTS
 from tests.support.world import Counted, World, until
 
@@ -64,7 +65,7 @@ async def journey(folder: Path, authority: Path, seed: int, kills: int, counted:
             }
             await world.gateway.start()
             await asyncio.sleep(0.5)
-        found = await world.judged(within=60)
+        found = await world.judged(stage=1, within=60)
         await world.nothing_waits()
     counted(dict(sorted(hits.items())))
     counted(found)
@@ -83,3 +84,28 @@ def test_what_a_device_was_told_is_stored_outlives_two_hundred_kills(
     tmp_path: Path, authority: Path, seed: int, counted: Counted
 ) -> None:
     asyncio.run(asyncio.wait_for(journey(tmp_path, authority, seed, 200, counted), 1450))
+
+
+def test_a_press_shows_that_c5_has_it_although_the_gateway_was_killed_before_it_could_say_so(
+    tmp_path: Path, authority: Path
+) -> None:
+    async def journey() -> None:
+        async with asyncio.timeout(60), World(tmp_path, authority, module=MODULE) as world:
+            world.broker.kill()
+            press = await world.press(stage=1)
+            world.gateway.kill()
+            await world.broker.start()
+            # The receipt comes while the device, which has nothing to say, hasn't been heard since the start.
+            world.gateway.environment |= {"C5_KILL_AT": "forgotten:1", "C5_KILL_TOLD": str(tmp_path / "told")}
+            world.gateway.launch()
+            await until(lambda: not world.gateway.running, "killed with the receipt stored")
+            world.gateway.kill()
+            del world.gateway.environment["C5_KILL_AT"]
+            await world.gateway.start()
+            assert world.board.indicator == 1
+            await world.board.press(SILENT)
+            await world.board.stage(press.event, 2)
+            assert world.board.indicator == 2
+            await world.judged()
+
+    asyncio.run(journey())

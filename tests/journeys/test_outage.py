@@ -33,3 +33,21 @@ def test_a_broker_that_goes_away_under_load_costs_nothing(
             assert not {"records.undurable", "record.tampered"} & set(found["reported"])
 
     asyncio.run(journey())
+
+
+def test_an_alarm_that_the_broker_could_give_to_nobody_reaches_c5_soon_after_it_is_there(
+    tmp_path: Path, authority: Path, counted: Counted
+) -> None:
+    async def journey() -> None:
+        async with asyncio.timeout(60), World(tmp_path, authority) as world:
+            world.receiver.kill()
+            world.broker.kill()  # and with it goes C5's session
+            await world.broker.start()
+            press = await world.press(stage=1)
+            await world.connected()
+            assert press.stage == 1
+            await world.receiver.start()
+            found = await world.judged()
+            counted(found)
+
+    asyncio.run(journey())

@@ -10,7 +10,7 @@ The product has no hooks: the seams are wrapped here, before its own `main` runs
     started      `gateway.started` signed, nothing connected     published    just after; the store hasn't it yet
     uncommitted  an alarm is in the transaction, not committed   untold       durable and known; the ACK isn't written
     committed    durable; the event loop doesn't know it yet     told         just after the ACK of stage 1 was written
-    receipted    a receipt is judged, nothing is forgotten yet   forgotten    the outbox has forgotten what it covers
+    receipted    an alarm's receipt is judged, not yet stored    forgotten    it is stored; the device isn't told yet
 """
 
 import os
@@ -72,7 +72,7 @@ class Writer:
             self._about.add("alarm")
         elif sql.startswith("INSERT OR IGNORE INTO epoch"):
             self._about.add("epoch")
-        elif sql.startswith("UPDATE head SET receipted"):
+        elif sql.startswith("UPDATE head SET receipted") and values[0] == Lane.ALARM:
             self._about.add("receipt")
         if sql != "COMMIT":
             return self._connection.execute(sql, values)
@@ -131,7 +131,12 @@ def _plant(killer: Killer) -> None:
     around(
         Intake, "_stage", before="untold", after="told", when=lambda _intake, _device, _number, stage: stage == STORED
     )
-    around(Outbox, "receipted", before="receipted")
+    around(
+        Outbox,
+        "receipted",
+        before="receipted",
+        when=lambda _outbox, runs: any(run.lane is Lane.ALARM for run in runs),
+    )
 
 
 if __name__ == "__main__":

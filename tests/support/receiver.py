@@ -23,6 +23,7 @@ from gateway.event import Lane
 PROGRAM = Path(sys.executable).with_name("c5-receiver")
 START_WITHIN = 20.0
 STOP_WITHIN = 5.0
+COMMAND_WITHIN = 30.0
 POLL = 0.02
 
 
@@ -157,17 +158,18 @@ class Receiver:
 
     async def command(self, *arguments: str) -> tuple[int, str]:
         """Run `c5-receiver`; return its exit status and what it printed."""
-        process = await asyncio.create_subprocess_exec(
-            PROGRAM,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [str(PROGRAM), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_WITHIN,
+            check=False,
             env={**os.environ, "NO_COLOR": "1"},
         )
-        printed, _ = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, printed.decode()
+        return done.returncode, done.stdout
 
     def _toml(self) -> str:
         issued = self._authority / "receiver" / self.name

@@ -38,6 +38,32 @@ class Held:
     repeated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that a person is shown, of one moment. Records and kept ones are counted by gateway."""
+
+    snapshot: Snapshot
+    records: dict[str, int]
+    kept: dict[str, int]
+    newest: list[Held]
+    reports: list[Told]
+
+
+def look(connection: sqlite3.Connection, newest: int) -> Look:
+    """Return what is there, with so many of the newest records."""
+    connection.execute("BEGIN")
+    try:
+        return Look(
+            read_snapshot(connection),
+            read_record_counts(connection),
+            read_kept_counts(connection),
+            read_newest(connection, newest),
+            read_reports(connection),
+        )
+    finally:
+        connection.execute("ROLLBACK")
+
+
 def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
     """Return what a centre has to know again after a start."""
     return Snapshot(

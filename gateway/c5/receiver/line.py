@@ -96,10 +96,9 @@ class Line:
         self._refused: set[str] = set()  # channels whose refusal has been logged
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Say this to the broker if there is a connection; as soon as there is a slot."""
-        if self._connection is not None:
-            self._waiting.append((topic, payload, retain))
-            self._pump()
+        """Say this in the connection that there is, or that is being opened, as soon as there is a slot."""
+        self._waiting.append((topic, payload, retain))
+        self._pump()
 
     async def keep_connected(self) -> None:
         """Connect, and connect again, for ever."""
@@ -123,13 +122,14 @@ class Line:
     async def _live(self) -> str:
         """Live through one connection; return why it ended."""
         session = Session()
+        self._waiting.clear()  # what was to be said to the last connection
         connection = await self._dial(lambda message: self._heard(Arrived(session, message)), session.end)
         try:
             session.open(connection)
+            self._connection, self._in_flight = connection, 0
+            self._pump()  # answers to what the broker had kept for us and gave at once
             async with asyncio.timeout(SUBSCRIBE_WITHIN):
                 await connection.subscribe(self._filters)
-            self._connection, self._in_flight = connection, 0
-            self._waiting.clear()
             log.info("Connected to broker %s", self.name)
             self._lost = False
             self._opened(self)

@@ -154,6 +154,17 @@ def test_what_no_receipt_covers_is_sent_again_60_s_after_its_puback() -> None:
     assert schedule.deadline == 131.0
 
 
+def test_an_alarm_that_nobody_was_subscribed_to_is_sent_again_soon() -> None:
+    schedule = _connected(20, [*_items(ALARM, 1, 1), *_items(STATUS, 1, 1)])
+    for batch in _batches(schedule):
+        schedule.acknowledged(batch, 10.0, heard=False)
+    schedule.tick(11.9)
+    assert schedule.want() == []
+    schedule.tick(12.0)
+    assert schedule.want() == [Run(ALARM, 1, 1, 1)]
+    assert schedule.deadline == 70.0, "the status lane's"
+
+
 def test_a_receipt_ends_the_waiting() -> None:
     schedule = _connected(20, _items(ALARM, 1, 3))
     (batch,) = _batches(schedule)
@@ -483,9 +494,7 @@ class _World:
     def receipt(self) -> None:
         runs = [Run(lane, 1, n, n) for lane, n in sorted(self.received)]
         for run in self.schedule.receipted(runs):
-            self.stored = [
-                i for i in self.stored if i.lane is not run.lane or not run.first <= i.sequence <= run.last
-            ]
+            self.stored = [i for i in self.stored if i.lane is not run.lane or not run.first <= i.sequence <= run.last]
 
 
 _STEPS = st.lists(

@@ -116,6 +116,12 @@ def test_a_stage_that_was_already_true_is_not_told() -> None:
     assert session.stage(7, 2) == []
 
 
+def test_the_newest_event_that_c5_has_is_told_again_after_a_start() -> None:
+    session = a_session(events={7: 2, 8: 2}, highest_event=8)
+    assert hear(session, 101, BEAT) == [Heard(BEAT, unproven=False), (101, 1000, Ack(8, 2))]
+    assert hear(session, 102, BEAT) == [Heard(BEAT, unproven=False)]
+
+
 def test_nothing_is_sent_before_the_device_was_heard_and_it_is_told_then() -> None:
     session = a_session(events={7: 1}, highest_event=7)
     assert session.stage(7, 2) == []

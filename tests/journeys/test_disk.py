@@ -1,0 +1,77 @@
+"""A disk that stalls, or takes no more: an alarm waits for neither."""
+
+import asyncio
+import json
+import resource
+import time
+from pathlib import Path
+
+from tests.support.stalled_gateway import STALL
+from tests.support.world import Counted, World, until
+
+
+def test_a_press_is_at_c5_within_a_second_while_every_commit_takes_two(
+    tmp_path: Path, authority: Path, counted: Counted
+) -> None:
+    async def journey() -> None:
+        async with (
+            asyncio.timeout(60),
+            World(tmp_path, authority, module="tests.support.stalled_gateway") as world,
+        ):
+            await world.connected()
+            took: list[float] = []
+            for _ in range(3):
+                press = await world.press(stage=2)
+                happened = time.monotonic()
+                took.append(round(press.told[2] - press.pressed_at, 3))
+                assert press.told[2] - press.pressed_at < 1.0 < STALL
+                assert 1 not in press.told, "told as stored before the disk had it"
+                await asyncio.sleep(max(0.0, STALL - (time.monotonic() - happened)))
+            found = await world.judged()
+            await world.nothing_waits()
+            counted(found | {"press to its receipt, s": took})
+
+    asyncio.run(journey())
+
+
+def test_a_full_disk_is_told_and_stops_no_alarm_and_room_heals_it(
+    tmp_path: Path, authority: Path, counted: Counted
+) -> None:
+    async def journey() -> None:
+        async with asyncio.timeout(60), World(tmp_path, authority) as world:
+            await world.press()
+            full(world)
+            press = await world.press(stage=2)
+            assert 1 not in press.told, "told as stored on a full disk"
+            await until(lambda: world.receiver.of_type("storage.degraded"), "storage.degraded at C5")
+            assert "nothing can be stored" in await world.troubles()
+            status, printed, _ = await world.gateway.command("check", "--json")
+            failed = [f["text"] for f in json.loads(printed)["findings"] if f["result"] == "failed"]
+            assert (status, any("nothing can be stored" in text for text in failed)) == (1, True)
+            for _ in range(3):
+                assert 1 not in (await world.press(stage=2)).told
+            roomy(world)
+            await until(lambda: world.receiver.of_type("storage.restored"), "storage.restored at C5")
+            assert await world.troubles() == ""
+            world.broker.pause()  # so that stage 1 comes alone
+            healed = await world.press(stage=1)
+            assert healed.stage == 1
+            world.broker.resume()
+            found = await world.judged()
+            await world.nothing_waits()
+            assert (
+                len(world.receiver.of_type("storage.degraded")) == len(world.receiver.of_type("storage.restored")) == 1
+            )
+            counted(found)
+
+    asyncio.run(journey())
+
+
+def full(world: World) -> None:
+    """Let no file of the gateway grow beyond what its store's log has now."""
+    size = (world.gateway.state_dir / "outbox.db-wal").stat().st_size
+    resource.prlimit(world.gateway.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def roomy(world: World) -> None:
+    resource.prlimit(world.gateway.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

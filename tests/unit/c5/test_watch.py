@@ -1,0 +1,82 @@
+import asyncio
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from gateway.c5.ledger import LEDGER, Ledger
+from gateway.c5.overview import as_json, overview
+from gateway.c5.reports import Tally
+from gateway.c5.values import Remember, Report, Seen, Snapshot
+from gateway.c5.watch import read, tables
+from gateway.event import Lane
+from tests.unit.c5.kit import EPOCH, NOON_US, Gateway, Site, give, learn, tell
+
+
+def test_what_the_ledger_knows_is_shown_beside_the_running_receiver(
+    tmp_path: Path, site: Site, gateway: Gateway
+) -> None:
+    centre = site.centre()
+    learn(centre, gateway)
+    first, second, third = gateway.measurements(3)
+    batches = [
+        give(centre, gateway, Lane.TELEMETRY, [first, third])[0],
+        give(centre, gateway, Lane.ALARM, [gateway.record(type_="panic\x1b[2J")])[0],
+    ]
+    gateway.measurements(1)
+    (remember,) = tell(centre, gateway, gateway.state(), 0.0)
+    assert isinstance(remember, Remember)
+    trouble = Report("record.tampered", "pa-dar-0017", "x", "two different records")
+
+    async def run() -> tuple[str, list[dict[str, object]]]:
+        ledger = await Ledger.open(tmp_path)
+        for batch in batches:
+            assert batch is not None
+            await ledger.store(batch)
+        await ledger.remember(remember)
+        await ledger.report([Tally(trouble, 1)], NOON_US)
+        views, newest, reports = read(tmp_path / LEDGER, NOON_US + 61_000_000)
+        await ledger.close()
+        console = Console(file=io.StringIO(), width=160)
+        console.print(tables(views, newest, reports))
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue(), [as_json(view) for view in views]
+
+    shown, (document,) = asyncio.run(run())
+    assert "pa-dar-0017" in shown
+    assert "record.tampered" in shown
+    assert "panic?[2J" in shown
+    assert "\x1b" not in shown
+    assert json.loads(json.dumps(document)) == {
+        "gateway": "pa-dar-0017",
+        "online": True,
+        "agency": "senafront",
+        "site": "yaviza-tower-3",
+        "epoch": EPOCH.hex(),
+        "version": "0.1.0",
+        "seen_us": NOON_US,
+        "records": 3,
+        "not_believed": 0,
+        "missing": [{"lane": "telemetry", "epoch": EPOCH.hex(), "ranges": [[2, 2], [4, 4]]}],
+    }
+    assert second
+
+
+def test_nobody_knows_whether_a_gateway_is_there_when_no_receiver_has_been_running(
+    site: Site, gateway: Gateway
+) -> None:
+    centre = site.centre()
+    learn(centre, gateway)
+    (remember,) = tell(centre, gateway, gateway.state(), 0.0)
+    (will,) = tell(centre, gateway, gateway.state(online=False), 1.0)
+    assert isinstance(remember, Remember)
+    assert isinstance(will, Remember)
+
+    def online(seen: Seen, seconds: int) -> bool | None:
+        snapshot = Snapshot([], [], [], [], [seen], [], [])
+        (view,) = overview(snapshot, {}, {}, NOON_US + seconds * 1_000_000)
+        return view.online
+
+    assert [online(remember.seen, 100), online(remember.seen, 101)] == [True, None]
+    assert [online(will.seen, 100), online(will.seen, 101)] == [False, False]

@@ -1,0 +1,521 @@
+"""The uplink between a recorder, an outbox, a broker and a C5, all real but for the wire."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from gateway.control.authorise import Speakers
+from gateway.delivery.item import Entry, Item, Run
+from gateway.delivery.link import CentreWatch
+from gateway.delivery.schedule import Schedule
+from gateway.event import Event, Lane
+from gateway.signing.certificate import Anchors
+from gateway.signing.chain import Chain
+from gateway.signing.chains import encode_chains
+from gateway.signing.record import Clock as Quality
+from gateway.tasks.recorder import Recorder
+from gateway.tasks.uplink import RECORD_TYPE, SEQUENCE_TYPE, Self, Uplink
+from gateway.topics import Route
+from tests.support.memory import C5, NOW_US, Broker, Clock, Holder, Store, make_holders, settle
+
+T = TypeVar("T")
+ALARM, STATUS, TELEMETRY = Lane
+EPOCH = bytes.fromhex("0000000201020304")
+OLD = bytes.fromhex("00000001ffffffff")
+ROUTE = Route("senafront", "yaviza", "gw-1")
+RECEIPT = ROUTE.topic("receipt")
+
+
+@pytest.fixture(scope="module")
+def holders(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, Holder]]:
+    return make_holders(tmp_path_factory.mktemp("authority"))
+
+
+class Life:
+    """One gateway's uplink and everything it touches."""
+
+    def __init__(self, holders: tuple[bytes, dict[str, Holder]], broker: Broker, **options: Any) -> None:
+        anchors, people = holders
+        self.clock = Clock()
+        self.broker = broker
+        self.store = Store()
+        self.c5 = C5(people["c5-a"], "gw-1", self.clock)
+        self.people = people
+        own = people["gw-1"]
+        self.recorder = Recorder(
+            {lane: Chain("gw-1", EPOCH, lane, None, own.signer) for lane in Lane},
+            2,
+            self.store,
+            lambda age_ms: (NOW_US - age_ms * 1000, Quality(2, 5, 0)),
+            None,
+        )
+        self.schedule = Schedule()
+        receivers = options.pop("receivers", ["*"])
+        self.uplink = Uplink(
+            own=Self(ROUTE, EPOCH, 2, 2, own.signer, encode_chains([own.chain]), datetime(2026, 1, 1, tzinfo=UTC), 30),
+            brokers=options.pop("brokers", ["a"]),
+            dial=broker.dial,
+            schedule=self.schedule,
+            recorder=self.recorder,
+            store=self.store,
+            speakers=Speakers("gw-1", Anchors.load(anchors), receivers),
+            watch=CentreWatch(90, self.clock.now),
+            ordinals={OLD: 1},
+            clock=self.clock,
+            random=lambda: 0.0,
+            **options,
+        )
+        self.recorder.offer = self.uplink.offer
+
+    async def passes(self, seconds: float) -> None:
+        """Let time pass a second at a time."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            self.clock.now = min(until, self.clock.now + 1.0)
+            self.uplink._wake.set()
+            await settle()
+
+    def press(self) -> None:
+        self.recorder.record(Event("panic.pressed", "0c500042"))
+
+    def trouble(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.recorder.record(Event("power.lost", "0c500042"))
+
+    def receipt(self, **more: Any) -> None:
+        """C5 has everything that was signed."""
+        up_to = {lane: [(EPOCH, self.recorder.sequence(lane))] for lane in Lane if self.recorder.sequence(lane)}
+        self.c5.receipt(self.broker.connection, RECEIPT, **{"up_to": up_to, **more})
+
+
+def _live(
+    holders: tuple[bytes, dict[str, Holder]],
+    story: Callable[[Life], Coroutine[Any, Any, T]],
+    broker: Broker | None = None,
+    *,
+    introduced: bool = True,
+    **options: Any,
+) -> T:
+    async def life() -> T:
+        living = Life(holders, broker or Broker(), **options)
+        task = asyncio.create_task(living.uplink.run())
+        await settle()
+        if introduced and living.broker.connections:
+            living.c5.introduce(living.broker.connection)
+        try:
+            return await story(living)
+        finally:
+            task.cancel()
+            async with asyncio.timeout(5):
+                await asyncio.wait([task])
+            assert task.cancelled(), task
+
+    return asyncio.run(life())
+
+
+Holders = tuple[bytes, dict[str, Holder]]
+
+
+def test_a_connection_begins_with_certificates_and_a_state_and_ends_with_a_goodbye(holders: Holders) -> None:
+    broker = Broker()
+
+    async def story(life: Life) -> None:
+        assert life.uplink.broker == "a"
+        assert broker.connection.filters == ["c5/v1/certificates/+", RECEIPT, "c5/v1/centre"]
+
+    _live(holders, story, broker)
+    assert [(published.channel, published.retain) for published in broker.log] == [
+        ("certificates", True),
+        ("state", True),
+        ("state", True),
+    ]
+    first, last = broker.states()
+    assert (first.online, first.number, first.connection, first.heads, first.interval) == (True, 1, 1, {}, 30)
+    assert (last.online, last.number, last.connection, last.heads) == (False, 0, 1, None)
+    assert broker.connection.will[0] == ROUTE.topic("state")
+
+
+def test_an_alarm_is_published_within_the_call_that_signed_it_and_a_state_follows(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        await life.passes(2)
+        before = len(life.broker.log)
+        life.press()
+        assert [published.channel for published in life.broker.log[before:]] == ["event/alarm", "state"]
+        assert life.broker.log[before].content_type == RECORD_TYPE
+        assert life.broker.states()[-1].heads == life.recorder.heads
+        await settle()
+        life.press()
+        life.press()
+        assert [p.channel for p in life.broker.log[before + 2 :]] == ["event/alarm", "event/alarm"], "one a second"
+        await life.passes(1)
+        assert [p.channel for p in life.broker.log[before + 4 :]] == ["state"]
+        assert [state.number for state in life.broker.states()] == [1, 2, 3]
+
+    _live(holders, story)
+
+
+def test_a_state_goes_out_every_interval(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        await life.passes(91)
+        assert [round((state.time_us - NOW_US) / 1e6) for state in life.broker.states()] == [0, 30, 60, 90]
+
+    _live(holders, story)
+
+
+def test_a_puback_is_no_delivery_and_a_receipt_is(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        receipted: list[Run] = []
+        life.uplink.on_receipted = receipted.extend
+        life.press()
+        await settle()
+        assert life.store.receipts == []
+        life.receipt()
+        assert life.store.receipts == receipted == [Run(ALARM, 2, 1, 1)]
+        life.receipt()
+        assert receipted == [Run(ALARM, 2, 1, 1)], "told once"
+        await life.passes(200)
+        assert life.broker.events() == [("panic.pressed", 1)]
+
+    _live(holders, story)
+
+
+def test_what_is_not_receipted_goes_again_after_60_s_and_on_a_new_connection(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.press()
+        await life.passes(59)
+        assert life.broker.events() == [("panic.pressed", 1)]
+        await life.passes(2)
+        assert life.broker.events() == [("panic.pressed", 1)] * 2
+        life.broker.connection.drop("the link broke")
+        await life.passes(3)
+        assert len(life.broker.connections) == 2
+        assert life.broker.events() == [("panic.pressed", 1)] * 3
+
+    _live(holders, story)
+
+
+def test_an_outage_is_recorded_once_and_everything_signed_meanwhile_follows_as_sequences(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        broker = life.broker
+        broker.down.add("a")
+        broker.connection.drop("the link broke")
+        await settle()
+        life.press()
+        life.trouble(5)
+        await asyncio.sleep(1.1)  # the pause before another try is real time
+        assert life.uplink.troubles == {"link": "a: nobody there. Start it."}
+        broker.down.clear()
+        before = len(broker.log)
+        async with asyncio.timeout(5):
+            while life.uplink.broker is None:
+                await asyncio.sleep(0.02)
+        await settle()
+        events = [published for published in broker.log[before:] if published.channel.startswith("event")]
+        assert [(p.channel, len(p.records)) for p in events[:2]] == [("event/alarm", 1), ("event/status", 6)]
+        assert events[1].content_type == SEQUENCE_TYPE
+        assert [said.type for said in events[1].records] == ["link.failed", *["power.lost"] * 5]
+        assert broker.events("event/status")[-1] == ("link.restored", 7)
+        assert life.uplink.troubles == {}
+
+    _live(holders, story)
+
+
+def test_the_preferred_broker_is_tried_first_and_the_next_when_it_is_gone(holders: Holders) -> None:
+    broker = Broker()
+    broker.down.add("a")
+
+    async def story(life: Life) -> None:
+        assert broker.dialled == ["a", "b"]
+        assert life.uplink.broker == "b"
+
+    _live(holders, story, broker, brokers=["a", "b"])
+
+
+def test_a_refused_publish_is_a_trouble_is_no_delivery_and_ends_when_the_broker_takes_it(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.broker.codes["event/alarm"] = 0x87
+        life.press()
+        await settle()
+        assert "not authorised" in life.uplink.troubles["refused alarm"]
+        assert life.store.receipts == []
+        await life.passes(10)
+        assert len(life.broker.events()) >= 3, "it is tried again"
+        life.trouble()
+        await settle()
+        assert ("power.lost", 1) in life.broker.events("event/status"), "the other lanes go on"
+        life.broker.codes.clear()
+        await life.passes(30)
+        assert life.uplink.troubles == {}
+
+    _live(holders, story)
+
+
+def test_the_broker_s_window_is_never_burst_whatever_is_signed(holders: Holders) -> None:
+    broker = Broker(receive_maximum=10)
+    broker.acknowledges = False
+
+    async def story(life: Life) -> None:
+        for _ in range(40):
+            life.press()
+            life.trouble()
+            await life.passes(2)
+        assert not broker.connection.burst
+        assert broker.connection.ended is None
+        assert len(broker.connection.unanswered) == 10
+        while broker.connection.unanswered:
+            broker.connection.acknowledge()
+            await settle()
+        assert [sequence for _type, sequence in broker.events()] == list(range(1, 41))
+        assert not broker.connection.burst
+
+    _live(holders, story, broker)
+
+
+def test_c5_gets_what_it_says_is_missing_and_not_what_is_on_its_way(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.trouble(4)
+        await settle()
+        life.receipt(missing={STATUS: [(EPOCH, 2, 3)]})
+        await settle()
+        assert life.store.receipts == [Run(STATUS, 2, 1, 1), Run(STATUS, 2, 4, 4)]
+        assert [sequence for _type, sequence in life.broker.events("event/status")] == [1, 2, 3, 4, 2, 3]
+        life.broker.acknowledges = False
+        life.trouble()
+        life.receipt(missing={STATUS: [(EPOCH, 5, 5)]})
+        await settle()
+        assert [sequence for _type, sequence in life.broker.events("event/status")] == [1, 2, 3, 4, 2, 3, 5]
+
+    _live(holders, story)
+
+
+def test_a_receipt_for_more_than_was_signed_is_refused_whole_and_recorded(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.press()
+        life.receipt(up_to={ALARM: [(EPOCH, 2)], STATUS: [(EPOCH, 0)]})
+        life.receipt(up_to={ALARM: [(EPOCH, 9)]})
+        await settle()
+        assert life.store.receipts == []
+        assert life.broker.events("event/status") == [("receipt.refused", 1)]
+        await life.passes(61)
+        refused = [p for p in life.broker.log if p.channel == "event/status"][-1].records[-1]
+        assert (refused.type, refused.data) == (
+            "receipt.refused",
+            {"reason": "a receipt for more than was signed", "count": 1},
+        )
+
+    _live(holders, story)
+
+
+@pytest.mark.parametrize(
+    ("who", "reason"),
+    [
+        ("boss", "signed by the commander boss, which is no receiver"),
+        ("c5-b", "signed by c5-b, which the settings don't name (delivery.receivers)"),
+    ],
+)
+def test_a_receipt_of_the_wrong_role_or_name_changes_nothing_and_is_recorded(
+    holders: Holders, who: str, reason: str
+) -> None:
+    async def story(life: Life) -> None:
+        life.press()
+        other = C5(life.people[who], "gw-1", life.clock)
+        other.introduce(life.broker.connection)
+        other.receipt(life.broker.connection, RECEIPT, {ALARM: [(EPOCH, 1)]})
+        await settle()
+        assert (life.store.receipts, life.uplink.receipts) == ([], 0)
+        (said,) = [p for p in life.broker.log if p.channel == "event/status"][0].records
+        assert said.data == {"reason": reason, "count": 1}
+
+    _live(holders, story, receivers=["c5-a"])
+
+
+def test_a_gateway_s_own_signature_is_no_receipt_and_rubbish_is_none_either(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.press()
+        own = C5(life.people["gw-1"], "gw-1", life.clock)
+        own.introduce(life.broker.connection)
+        own.receipt(life.broker.connection, RECEIPT, {ALARM: [(EPOCH, 1)]})
+        for payload in (b"", b"\xff" * 40_000, b"\x81" * 5000):
+            for topic in (RECEIPT, "c5/v1/centre", "c5/v1/certificates/c5-a", "c5/v1/certificates/", "strange"):
+                life.broker.connection.say(topic, payload)
+        await settle()
+        assert (life.store.receipts, life.uplink.receipts) == ([], 0)
+
+    _live(holders, story)
+
+
+def test_a_receipt_for_the_epoch_before_this_start_counts(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.receipt(up_to={ALARM: [(OLD, 7)]}, missing={ALARM: [(OLD, 3, 3)]})
+        assert life.store.receipts == [Run(ALARM, 1, 1, 2), Run(ALARM, 1, 4, 7)]
+
+    _live(holders, story)
+
+
+def test_a_backlog_of_the_epoch_before_this_start_is_sent_before_this_one_s(holders: Holders) -> None:
+    broker = Broker()
+    broker.down.add("a")
+
+    async def story(life: Life) -> None:
+        signer = life.people["gw-1"].signer
+        before = Chain("gw-1", OLD, ALARM, None, signer).sign(
+            Event("panic.silent", "0c500042"), NOW_US, Quality(2, 5, 0), None
+        )
+        life.store.append(Entry(Item(ALARM, 1, 1, before.wire), before.digest))
+        life.press()
+        broker.down.clear()
+        async with asyncio.timeout(5):
+            while not broker.events():
+                await asyncio.sleep(0.02)
+        await settle()
+        assert broker.events() == [("panic.silent", 1), ("panic.pressed", 1)]
+
+    _live(holders, story, broker)
+
+
+def test_a_silent_centre_is_recorded_once_and_its_return_sends_everything_again(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.press()
+        life.trouble()
+        await life.passes(95)
+        assert "centre" in life.uplink.troubles
+        assert [type_ for type_, _ in life.broker.events("event/status")].count("centre.silent") == 1
+        count = len(life.broker.events("event/status"))
+        await life.passes(120)
+        assert len(life.broker.events("event/status")) == count, "only alarms are repeated"
+        life.c5.beat(life.broker.connection)
+        await settle()
+        assert "centre" not in life.uplink.troubles
+        assert life.broker.events("event/status")[-3:] == [
+            ("power.lost", 1), ("centre.silent", 2), ("centre.restored", 3),
+        ]  # fmt: skip
+
+    _live(holders, story)
+
+
+def test_a_recorded_heartbeat_does_not_bring_the_centre_back(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        stale = life.clock.now_us() - 91_000_000
+        await life.passes(95)
+        assert "centre" in life.uplink.troubles
+        life.c5.beat(life.broker.connection, stale)
+        assert "centre" in life.uplink.troubles
+        life.c5.beat(life.broker.connection)
+        assert "centre" not in life.uplink.troubles
+        life.clock.source = 0
+        await life.passes(95)
+        assert "centre" in life.uplink.troubles
+        life.c5.beat(life.broker.connection, life.clock.now_us() - 95_000_000)
+        assert "centre" in life.uplink.troubles, "no newer than its last, whatever our clock is worth"
+
+    _live(holders, story)
+
+
+def test_where_the_broker_confirms_code_0_counts_and_nobody_waits_for_a_centre(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        told: list[Run] = []
+        life.uplink.on_receipted = told.extend
+        life.broker.codes["event/status"] = 0x10
+        life.press()
+        life.trouble()
+        await settle()
+        assert life.store.receipts == [Run(ALARM, 2, 1, 1)]
+        assert told == [], "there is no stage 2"
+        await life.passes(125)
+        assert life.uplink.troubles == {}
+        assert len(life.broker.events("event/status")) == 3, "nobody subscribed: sent again each minute"
+
+    _live(holders, story, confirmed_by_broker=True)
+
+
+def test_a_disk_that_can_t_be_read_is_asked_again_and_nothing_is_declared_lost(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.press()
+        await settle()
+        life.store.unreadable = True
+        await life.passes(62)
+        assert life.broker.events() == [("panic.pressed", 1)]
+        life.broker.connection.drop("the link broke")
+        await life.passes(2)
+        assert life.broker.events() == [("panic.pressed", 1)]
+        life.store.unreadable = False
+        await life.passes(62)
+        assert life.broker.events() == [("panic.pressed", 1)] * 2
+        assert "records.unavailable" not in [type_ for type_, _ in life.broker.events("event/status")]
+
+    _live(holders, story)
+
+
+def test_cloudevents_attributes_are_on_single_records_where_the_settings_ask_for_them(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.press()
+        (sent,) = [published for published in life.broker.log if published.channel == "event/alarm"]
+        assert dict(sent.user_properties) == {
+            "specversion": "1.0",
+            "id": f"gw-1/{EPOCH.hex()}/alarm/1",
+            "source": "urn:c5:gateway:gw-1",
+            "type": "panic.pressed",
+            "time": "2027-01-15T08:00:00+00:00",
+            "subject": "0c500042",
+        }
+
+    _live(holders, story, cloud_events=True)
+
+
+def test_a_refused_subscription_is_a_trouble_and_the_next_broker_is_tried(holders: Holders) -> None:
+    broker = Broker()
+    broker.refused_filter = RECEIPT
+
+    async def story(life: Life) -> None:
+        await settle()
+        assert life.uplink.troubles == {"link": "it refused the subscription. Allow it."}
+        assert broker.connections[0].ended == "aborted"
+        broker.refused_filter = None
+
+    _live(holders, story, broker)
+
+
+def test_a_cancellation_is_never_lost_however_late_it_comes(holders: Holders) -> None:
+    """Whenever it comes within the turns in which a session fails (CPython #116720 and its kin)."""
+
+    async def life(turns: int, fault: str) -> None:
+        broker = Broker()
+        living = Life(holders, broker)
+        if fault == "refused":
+            broker.refused_filter, broker.slow_filter = RECEIPT, "c5/v1/certificates/+"
+        task = asyncio.create_task(living.uplink.run())
+        if fault == "dropped":
+            await settle()
+            broker.connection.drop("the link broke")
+        if fault == "dropped while subscribing":
+            while not broker.connections:
+                await asyncio.sleep(0)
+            broker.connection.ended = "the link broke"
+            broker.connection._on_closed("the link broke")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.wait([task])
+        assert task.cancelled(), (turns, fault)
+
+    for fault in ("refused", "dropped", "dropped while subscribing"):
+        for turns in range(14):
+            asyncio.run(life(turns, fault))
+
+
+def test_the_goodbye_of_a_stop_is_said_on_the_connection_that_is_up(holders: Holders, tmp_path: Path) -> None:
+    del tmp_path
+    broker = Broker()
+
+    async def story(life: Life) -> None:
+        broker.connection.drop("the link broke")
+        await life.passes(3)
+
+    _live(holders, story, broker)
+    assert [state.online for state in broker.states()] == [True, True, False]
+    assert broker.states()[-1].connection == len(broker.connections)
