@@ -44,7 +44,10 @@ def main(names: list[str]) -> int:
     measured: dict[str, list[Figure]] = {}
     for name in names or list(BENCHMARKS):
         began = datetime.now(UTC)
-        with tempfile.TemporaryDirectory(prefix="c5-bench-", ignore_cleanup_errors=True) as folder, console.status(name):
+        with (
+            tempfile.TemporaryDirectory(prefix="c5-bench-", ignore_cleanup_errors=True) as folder,
+            console.status(name),
+        ):
             measured[name] = asyncio.run(_measure(name, Path(folder)))
         console.print(table(name, measured[name], (datetime.now(UTC) - began).total_seconds()))
     write(measured)
@@ -91,7 +94,12 @@ def write(measured: dict[str, list[Figure]]) -> None:
     """Put the figures into the file, beside those of benchmarks that were not run now."""
     before: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     kept = before.get("benchmarks", {})
-    run = {"machine": machine(), "versions": versions(), "commit": commit(), "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}"}
+    run = {
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
+        "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
+    }
     for name, figures in measured.items():
         kept[name] = {**run, "figures": [figure.as_json() for figure in figures]}
     RESULTS.parent.mkdir(exist_ok=True)

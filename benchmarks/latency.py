@@ -8,16 +8,16 @@ line to the subscriber's callback.
 import asyncio
 import json
 import time
-from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from benchmarks import site as sites
 from benchmarks.figures import Figure, spread
+from benchmarks.received import left_us, received
 from benchmarks.site import Site
+from firmware_sim.broker import free_port
 from firmware_sim.device import Board
-from firmware_sim.ledger import Press
 from firmware_sim.labels import new_label
+from firmware_sim.ledger import Press
 from firmware_sim.pty import PseudoTerminal
 
 INTERVAL: Final = 0.05  # seconds
@@ -34,7 +34,7 @@ async def measure(site: Site) -> list[Figure]:
     ours = sites.Ours(site, home / "ours-home", ours_line.path)
     label = new_label("0c500042")
     ours.enrol(label)
-    local_port = sites.free_port()
+    local_port = free_port()
     async with (
         site.broker,
         ours_line,
@@ -47,7 +47,10 @@ async def measure(site: Site) -> list[Figure]:
         sites.naive(site, home, naive_line.path) as naive,
     ):
         await sites.listening(local_port)
-        async with sites.naive_to_bridge(home, bridge_line.path, local_port) as bridged, Board(ours_line, label) as board:
+        async with (
+            sites.naive_to_bridge(home, bridge_line.path, local_port) as bridged,
+            Board(ours_line, label) as board,
+        ):
             await naive.says("connected")
             await bridged.says("connected")
             await asyncio.sleep(SETTLE)
@@ -65,53 +68,42 @@ async def measure(site: Site) -> list[Figure]:
                         await asyncio.sleep(INTERVAL)
             await asyncio.sleep(1.0)
         presses = {press.event: press for press in board.ledger.presses}
-        verified, committed = _received(receiver.out)
+        at_c5 = received(receiver.out)
         came = sites.arrivals(subscribed)
-    lost = len(presses) - len(verified.keys() & presses.keys()), len(left) - len(came)
+    lost = len(presses) - len(at_c5.keys() & presses.keys()), len(left) - len(came)
     assert lost == (0, 0), lost
     told = {stage: [_told_ms(press, stage) for press in presses.values()] for stage in (1, 2)}
-    ours_ms = spread([(verified[n] - _left_us(p.left_ns)) / 1000 for n, p in presses.items()])
-    committed_ms = spread([(committed[n] - _left_us(p.left_ns)) / 1000 for n, p in presses.items()])
+    ours_ms = spread([(at_c5[n].verified_us - left_us(p)) / 1000 for n, p in presses.items()])
+    committed_ms = spread([(at_c5[n].committed_us - left_us(p)) / 1000 for n, p in presses.items()])
     in_naives_turn = {n: (n - 1) // TURN % 2 == 0 for n in left}
     naive_ms, bridge_ms = (
         spread([(came[n] - left[n]) / 1e6 for n in left if in_naives_turn[n] is theirs]) for theirs in (True, False)
     )
     figures = [
-        Figure("press → verified at C5, p50", "ms", ours_ms["p50"], naive_ms["p50"], bridge_ms["p50"], 2, 1, of_naive=True),
+        Figure(
+            "press → verified at C5, p50", "ms", ours_ms["p50"], naive_ms["p50"], bridge_ms["p50"], 2, 1, of_naive=True
+        ),
         Figure("press → verified at C5, p99", "ms", ours_ms["p99"], naive_ms["p99"], bridge_ms["p99"], goal=5),
         Figure("press → verified at C5, max", "ms", ours_ms["max"], naive_ms["max"], bridge_ms["max"]),
     ]
-    for name, values in (("committed at C5", committed_ms), *((f"stage {s} at the device", spread(told[s])) for s in (1, 2))):
+    for name, values in (
+        ("committed at C5", committed_ms),
+        *((f"stage {s} at the device", spread(told[s])) for s in (1, 2)),
+    ):
         figures += [Figure(f"press → {name}, {share}", "ms", values[share]) for share in ("p50", "p99", "max")]
     return [*figures, Figure("memory, idle", "MB", memory[0], memory[1], memory[2], 60, 45)]
 
 
 def _write(line: PseudoTerminal, number: int, left: dict[int, int]) -> None:
     said = {"d": "button-7", "n": number, "e": "panic.pressed", "battery_mv": 2980}
-    line.write(json.dumps(said).encode() + b"\n", lambda: left.setdefault(number, time.time_ns()))
+
+    def gone() -> None:
+        left[number] = time.time_ns()
+
+    line.write(json.dumps(said).encode() + b"\n", gone)
 
 
 def _told_ms(press: Press, stage: int) -> float:
     """How long after the frame left the device heard this stage; a higher one says it too."""
     assert press.left_at is not None
     return 1000 * (min(at for told, at in press.told.items() if told >= stage) - press.left_at)
-
-
-def _left_us(left_ns: int | None) -> int:
-    assert left_ns is not None
-    return left_ns // 1000
-
-
-def _received(path: Path) -> tuple[dict[int, int], dict[int, int]]:
-    """When each press was verified, and committed: by event number, microseconds since 1970."""
-    verified, committed = {}, {}
-    for line in path.read_text().splitlines():
-        said = json.loads(line)
-        if said["type"] == "panic.pressed":
-            verified[said["event_number"]], committed[said["event_number"]] = _us(said["verified"]), _us(said["committed"])
-    return verified, committed
-
-
-def _us(moment: str) -> int:
-    at = datetime.fromisoformat(moment)
-    return round(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -13,6 +13,16 @@ from typing import Final, Self
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 STOP_WITHIN: Final = 10.0
 _POLL: Final = 0.002
+
+
+async def until(condition: Callable[[], bool], seconds: float, every: float = 0.1) -> bool:
+    """Wait until something holds, in another process more often than not, for so long at most; whether it did."""
+    deadline = time.monotonic() + seconds
+    while not condition():  # nobody here could set an event
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(every)
+    return True
 
 
 class Child:
@@ -46,7 +56,7 @@ class Child:
     async def __aenter__(self) -> Self:
         with self.out.open("wb") as out, self.log.open("wb") as log:
             self.started_at = time.monotonic()
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220  # it returns as soon as the child exists
                 self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, cwd=self._home, env=self._environment
             )
         return self
@@ -55,21 +65,23 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process is not None
-        self._process.terminate()
-        deadline = time.monotonic() + STOP_WITHIN
-        while self._process.poll() is None and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        process = self._process
+        process.terminate()
+        await until(lambda: process.poll() is not None, STOP_WITHIN, every=0.01)
         self._process.kill()
         self._process.wait()
 
     async def says(self, text: str, within: float = 20.0) -> float:
         """Wait until it has printed or logged this; return when that was seen (time.monotonic())."""
-        deadline = time.monotonic() + within
-        while text not in self.out.read_text(errors="replace") + self.log.read_text(errors="replace"):
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} did not say {text!r}: {self.log.read_text()[-2000:]}")
-            await asyncio.sleep(_POLL)
+        assert self._process is not None
+        process = self._process
+
+        def said() -> bool:
+            return text in self.out.read_text(errors="replace") + self.log.read_text(errors="replace")
+
+        await until(lambda: said() or process.poll() is not None, within, every=_POLL)
+        if not said():
+            raise RuntimeError(f"{self.name} did not say {text!r}: {self.log.read_text()[-2000:]}")
         return time.monotonic()
 
     def cpu_seconds(self) -> float:

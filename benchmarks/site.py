@@ -1,8 +1,8 @@
 """One place where everything is measured: an authority, a mosquitto with mutual TLS, and whoever speaks to it.
 
 Ours: a gateway on a pseudo-terminal and the receiver. Theirs: `naive.py`, on a pseudo-terminal of its own, straight to
-the same listener, or to a local mosquitto with `bridge.conf` (verbatim, and below it the bridge's certificate), which is
-connected to the same listener; and a subscriber as their centre.
+the same listener, or to a local mosquitto with `bridge.conf` (verbatim, and below it the bridge's certificate), which
+is connected to the same listener; and a subscriber as their centre.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.process import Child
-from firmware_sim.broker import Credentials, Mosquitto, access_list, find_mosquitto, free_port
+from firmware_sim.broker import Credentials, Mosquitto, access_list, find_mosquitto
 from firmware_sim.gateway import Settings, certs
 from gateway.fieldlink import label as labels
 from gateway.fieldlink.label import Label
@@ -87,7 +87,14 @@ class Ours:
 
     def enrol(self, label: Label) -> None:
         """Enrol a device before the gateway starts."""
-        program = [PROGRAMS / "c5-gateway", "device", "enrol", labels.render(label), "--config", self._config]
+        program: list[str | Path] = [
+            PROGRAMS / "c5-gateway",
+            "device",
+            "enrol",
+            labels.render(label),
+            "--config",
+            self._config,
+        ]
         subprocess.run(program, check=True, capture_output=True)
 
     def gateway(self) -> Child:
@@ -97,7 +104,7 @@ class Ours:
     @asynccontextmanager
     async def receiver(self, *output: str) -> AsyncIterator[Child]:
         """Run the receiver, connected; `--output jsonl` prints a line a record."""
-        program = [PROGRAMS / "c5-receiver", "run", "--config", self.home / "receiver.toml", *output]
+        program: list[str | Path] = [PROGRAMS / "c5-receiver", "run", "--config", self.home / "receiver.toml", *output]
         async with Child("receiver", program, self.home) as child:
             await child.says("Connected to broker")
             yield child
@@ -105,7 +112,7 @@ class Ours:
 
 def naive(site: Site, home: Path, port: Path) -> Child:
     """Return naive.py, straight to the broker; not yet started."""
-    program = [sys.executable, PEERS / "naive.py", port, HOST, str(site.broker.port)]
+    program: list[str | Path] = [sys.executable, PEERS / "naive.py", port, HOST, str(site.broker.port)]
     return Child("naive", [*program, *site.tls("gateway", NAIVE)], home)
 
 
@@ -128,7 +135,9 @@ def bridge(site: Site, home: Path, local_port: int, *, fill: bool = False) -> Ch
         text = text.replace(name, value)
     if fill:
         text = text.replace("autosave_on_changes true", "autosave_on_changes false")
-    for option, path in zip(("bridge_cafile", "bridge_certfile", "bridge_keyfile"), site.tls("gateway", BRIDGE), strict=True):
+    for option, path in zip(
+        ("bridge_cafile", "bridge_certfile", "bridge_keyfile"), site.tls("gateway", BRIDGE), strict=True
+    ):
         text += f"\n{option} {path}"
     user = "user root\n" if os.geteuid() == 0 else ""
     (home / "bridge.conf").write_text(f"{user}{text}\nlog_dest stderr\n")
@@ -139,7 +148,7 @@ def bridge(site: Site, home: Path, local_port: int, *, fill: bool = False) -> Ch
 @asynccontextmanager
 async def subscriber(site: Site, home: Path) -> AsyncIterator[Child]:
     """Run the peers' centre, subscribed."""
-    program = [sys.executable, Path(__file__).parent / "subscriber.py", HOST, str(site.broker.port)]
+    program: list[str | Path] = [sys.executable, Path(__file__).parent / "subscriber.py", HOST, str(site.broker.port)]
     async with Child("subscriber", [*program, *site.tls("receiver", SUBSCRIBER)], home) as child:
         await child.says("subscribed")
         yield child
@@ -166,6 +175,3 @@ async def listening(port: int) -> None:
         writer.close()
         return
     raise RuntimeError(f"nothing listens on port {port}")
-
-
-__all__ = ["BAUD", "GATEWAY", "Ours", "Site", "arrivals", "bridge", "free_port", "listening", "naive", "naive_to_bridge", "subscriber"]

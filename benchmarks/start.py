@@ -55,6 +55,13 @@ async def measure(site: Site) -> list[Figure]:
             async with sites.naive(site, home, naive_line.path) as naive:
                 connected.append(await naive.says("connected") - naive.started_at)
     return [
-        Figure("start → first press stored", "s", statistics.median(accepted), statistics.median(connected), now=1.0, goal=0.5),
+        Figure(
+            "start → first press stored",
+            "s",
+            statistics.median(accepted),
+            statistics.median(connected),
+            now=1.0,
+            goal=0.5,
+        ),
         Figure("start → first record committed at C5", "s", statistics.median(arrived), statistics.median(connected)),
     ]

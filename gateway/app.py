@@ -36,6 +36,7 @@ from gateway.signing.cose import Signer
 from gateway.tasks import uplink as uplinks
 from gateway.tasks.intake import Intake
 from gateway.tasks.recorder import Recorder
+from gateway.tasks.said import Self
 from gateway.text import _
 from gateway.tls import client_context
 from gateway.topics import Route
@@ -110,7 +111,7 @@ class App:
         schedule = Schedule()
         schedule.receipted(start.receipted)
         self.uplink = uplinks.Uplink(
-            own=uplinks.Self(
+            own=Self(
                 route=Route(table.agency, table.site, table.id),
                 epoch=start.epoch,
                 ordinal=start.ordinal,

@@ -28,16 +28,16 @@ MISTAKES_TOLD: Final = 8  # of one file at once; the rest follows from these mor
 
 def _part(text: str) -> str:
     if not is_part(text):
-        raise Mistake("topic_part", "lower-case letters, digits and hyphens: " + PART)
+        raise Mistake("topic_part", _("lower-case letters, digits and hyphens: {part}"), {"part": PART})
     return text
 
 
 def _existing(path: Path, info: ValidationInfo) -> Path:
     if str(path).startswith("pkcs11:"):
-        raise Mistake("no_pkcs11", "the path of a file (keys in hardware are not supported yet)")
+        raise Mistake("no_pkcs11", _("the path of a file (keys in hardware are not supported yet)"))
     path = _placed(path, info)
     if not path.is_file():
-        raise Mistake("no_file", "the path of an existing file; there is none at {path}", {"path": str(path)})
+        raise Mistake("no_file", _("the path of an existing file; there is none at {path}"), {"path": str(path)})
     return path
 
 
@@ -137,16 +137,47 @@ def _mistake(mistake: ErrorDetails, model: type[BaseModel]) -> str:
     key = ""
     for step in mistake["loc"]:
         key += f"[{step}]" if isinstance(step, int) else f".{step}" if key else step
-    match mistake["type"]:
-        case "missing":
-            allowed = _("is required")
-        case "extra_forbidden":
+    allowed = _allowed(mistake, model)
+    return f"{key}: {allowed}" if key else allowed
+
+
+def _allowed(mistake: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return what is allowed there. The sentences are pydantic's, here so that they can be translated."""
+    match mistake["type"], mistake.get("ctx", {}):
+        case "missing", _ctx:
+            return _("is required")
+        case "extra_forbidden", _ctx:
             table = _table(model, mistake["loc"][:-1])
             names = ", ".join(table.model_fields) if table else ""
-            allowed = _("no such setting; allowed here: {names}").format(names=names)
+            return _("no such setting; allowed here: {names}").format(names=names)
+        case "literal_error", {"expected": expected}:
+            return _("Input should be {expected}").format(expected=expected.replace(" or ", _(" or ")))
+        case "greater_than_equal", {"ge": least}:
+            return _("Input should be greater than or equal to {least}").format(least=least)
+        case "less_than_equal", {"le": most}:
+            return _("Input should be less than or equal to {most}").format(most=most)
+        case "string_too_short", {"min_length": least}:
+            return _("Input should have at least this many characters: {least}").format(least=least)
+        case "string_too_long", {"max_length": most}:
+            return _("Input should have at most this many characters: {most}").format(most=most)
+        case "too_short", {"min_length": least}:
+            return _("Input should have at least this many items: {least}").format(least=least)
+        case "too_long", {"max_length": most}:
+            return _("Input should have at most this many items: {most}").format(most=most)
+        case "int_type" | "int_parsing" | "int_from_float", _ctx:
+            return _("Input should be a whole number")
+        case "float_type" | "float_parsing" | "finite_number", _ctx:
+            return _("Input should be a number")
+        case "bool_type" | "bool_parsing", _ctx:
+            return _("Input should be true or false")
+        case "string_type" | "path_type", _ctx:
+            return _("Input should be a text in quotes")
+        case "list_type" | "tuple_type", _ctx:
+            return _("Input should be a list")
+        case "model_type", _ctx:
+            return _("Input should be a table")
         case _:
-            allowed = mistake["msg"]
-    return f"{key}: {allowed}" if key else allowed
+            return mistake["msg"]
 
 
 def _table(model: type[BaseModel], steps: Sequence[int | str]) -> type[BaseModel] | None:

@@ -1,6 +1,7 @@
 """The receiver put together from its settings. Here everything meets, and nothing is decided."""
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -71,6 +72,8 @@ async def run(settings: ReceiverSettings, output: str | None) -> None:
             wall=wall,
             random=random.SystemRandom().random,
         )
+        gc.collect()
+        gc.freeze()  # what the start made stays: a later collection would stop us for 20 ms to look at all of it again
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(receiver.run(), name="receiver")]
             if settings.identity.revocation_list:

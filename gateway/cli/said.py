@@ -5,8 +5,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec
 
-import typer
-
 from gateway.errors import C5Error, SettingsError
 from gateway.text import _
 
@@ -18,9 +16,9 @@ def ended(command: Callable[P, bool], *args: P.args, **kwargs: P.kwargs) -> NoRe
     try:
         right = command(*args, **kwargs)
     except C5Error as error:
-        typer.echo(_("error: {what}").format(what=error.what), err=True)
+        sys.stderr.write(_("error: {what}").format(what=error.what) + "\n")
         if error.hint:
-            typer.echo(_("what to do: {hint}").format(hint=error.hint), err=True)
+            sys.stderr.write(_("what to do: {hint}").format(hint=error.hint) + "\n")
         sys.exit(2 if isinstance(error, SettingsError) else 1)
     except BrokenPipeError:
         sys.stderr.close()
@@ -32,9 +30,10 @@ def ended(command: Callable[P, bool], *args: P.args, **kwargs: P.kwargs) -> NoRe
 
 def print_json(document: Any) -> None:
     """Print one JSON document and nothing else."""
-    typer.echo(json.dumps(document, ensure_ascii=False))
+    say(json.dumps(document, ensure_ascii=False))
 
 
 def say(text: str) -> None:
     """Print a line for a person."""
-    typer.echo(text)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

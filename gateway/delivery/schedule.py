@@ -323,10 +323,15 @@ class Schedule:
 
     def silent(self, *, silent: bool) -> None:
         """The centre fell silent, or is heard again: then everything unreceipted goes again."""
-        if self._silent and not silent and self._connected:
+        if self._silent and not silent:
+            self.restart()
+        self._silent = silent
+
+    def restart(self) -> None:
+        """Send everything unreceipted again, as on a new connection."""
+        if self._connected:
             for queue in self._lanes.values():
                 queue.reset()
-        self._silent = silent
 
     def want(self) -> list[Want]:
         """Return what to read from the outbox now; each is wanted once."""

@@ -10,7 +10,6 @@ the payload says (`record`, `message`).
 """
 
 import hashlib
-import io
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cwt import COSE, COSEKey, VerifyError
 
 from gateway.errors import Refused
-from gateway.signing.deterministic import HOSTILE
 
 ED25519: Final = -19  # RFC 9864, fully specified
 ESP256: Final = -9  # RFC 9864: ECDSA on P-256 with SHA-256
@@ -33,6 +31,7 @@ SIGNATURE_SIZE: Final = 64
 THUMBPRINT_SIZE: Final = 8
 _TAG_AND_ARRAY: Final = b"\xd2\x84"
 _NO_UNPROTECTED: Final = b"\xa0"
+_BREAK: Final = b"\xff"
 _SIGNATURE_HEAD: Final = b"\x58\x40"
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -138,13 +137,34 @@ def _end_of_sign1(data: bytes, at: int) -> int | None:
 
 
 def _end_of_item(data: bytes, at: int) -> int | None:
-    """Find the end of an item of another form, so that one bad record doesn't take the rest with it."""
-    stream = io.BytesIO(data[at:])
-    try:
-        cbor2.load(stream)
-    except HOSTILE:
-        return None
-    return at + stream.tell()
+    """Find the end of an item of another form, so that one bad record doesn't take the rest with it.
+
+    Nothing is interpreted: an item that is well-formed ends somewhere, whatever its tags promise and don't keep.
+    """
+    unfinished = [1]  # items still to come at each depth; -1: until a break
+    while unfinished:
+        if unfinished[-1] == 0 or (unfinished[-1] < 0 and data[at : at + 1] == _BREAK):
+            at += unfinished.pop() < 0
+            continue
+        if at >= len(data):
+            return None
+        major, count = data[at] >> 5, data[at] & 31
+        at += 1
+        unfinished[-1] -= unfinished[-1] > 0
+        if count == 31 and 2 <= major <= 5:
+            unfinished.append(-1)
+            continue
+        if count > 27:
+            return None
+        if count >= 24:
+            size = 1 << count - 24
+            count = int.from_bytes(data[at : at + size], "big")
+            at += size
+        if major in (2, 3):
+            at += count
+        elif 4 <= major <= 6:
+            unfinished.append((count, 2 * count, 1)[major - 4])
+    return at if at <= len(data) else None
 
 
 class VerifyingKey:

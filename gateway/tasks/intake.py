@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.delivery.item import DeviceState, EventState, Run
 from gateway.errors import C5Error, Refused
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gateway.clock import Timekeeper
     from gateway.registry.devices import Device
     from gateway.tasks.recorder import Recorder
+    from gateway.tasks.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +51,6 @@ _UNKNOWN: Final = "device.unknown"
 _UNREADABLE: Final = "unreadable"
 Write = Callable[[bytes], None]
 Place = tuple[Lane, int, int]  # lane, ordinal, sequence
-
-
-class Store(Protocol):
-    """What intake needs of the outbox."""
-
-    def remember(self, states: Sequence[DeviceState]) -> None:
-        """Store counters that no record carried."""
 
 
 class _Known:
@@ -78,7 +72,7 @@ class Intake:
         self,
         gateway: str,
         recorder: "Recorder",
-        store: Store,
+        store: "Store",
         clock: "Timekeeper",
         random_bytes: Callable[[int], bytes],
     ) -> None:

@@ -6,23 +6,13 @@ caller when it is durable, and through receipts when C5 has it.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from gateway.delivery.item import DeviceState, Entry, Item
 from gateway.event import Event, Lane, Position, lane_of
 from gateway.signing.chain import Chain, Signed
 from gateway.signing.message import Head
 from gateway.signing.record import Clock
-
-
-class Store(Protocol):
-    """What the recorder needs of the outbox."""
-
-    def room(self, lane: Lane) -> bool:
-        """Whether a record of this lane can be taken."""
-
-    def append(self, entry: Entry) -> None:
-        """Store it."""
+from gateway.tasks.store import Store
 
 
 class Recorder:

@@ -10,12 +10,10 @@ again; a receipt is judged by `Speakers` (whose word is it?) and `coverage` (wha
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from gateway import __version__
 from gateway.control.authorise import Speakers
 from gateway.delivery import coverage
 from gateway.delivery.backoff import Backoff
@@ -25,59 +23,34 @@ from gateway.delivery.schedule import REPEAT, Batch, Schedule
 from gateway.errors import LinkError, Refused
 from gateway.event import LANE_NAMES, Event, Lane
 from gateway.sensing.limit import Limiter
-from gateway.signing import message, record
-from gateway.signing.cose import Envelope, Signer, parse
-from gateway.signing.message import State
-from gateway.signing.record import SYNCHRONISED, Record
+from gateway.signing.record import SYNCHRONISED
+from gateway.tasks import said
+from gateway.tasks.said import Self
 from gateway.text import _
-from gateway.topics import CENTRE, CENTRE_CERTIFICATES, Route
+from gateway.topics import CENTRE, CENTRE_CERTIFICATES
 
 if TYPE_CHECKING:
     from gateway.clock import Timekeeper
     from gateway.mqtt import Connection, Message
     from gateway.tasks.recorder import Recorder
+    from gateway.tasks.store import Store
 
 log = logging.getLogger(__name__)
 
-RECORD_TYPE: Final = 'application/cose; cose-type="cose-sign1"'
-SEQUENCE_TYPE: Final = "application/cbor-seq"
 OWN_SLOTS: Final = 2  # of the broker's window: for the certificates and one state, which no schedule counts
 STATE_PAUSE: Final = 1.0  # seconds between two states at least
 RECONNECT_MAX: Final = 10.0  # seconds between two tries at most: the first alarm after an outage waits for this
 ALARM_PAUSE: Final = 1.0  # … unless it is signed meanwhile: then this
 DECLARED_PAUSE: Final = 60.0  # seconds between two declarations of a lane
+RESTART_PAUSE: Final = 5.0  # seconds between two times that a receiver's coming has everything sent again
 STEADY: Final = 10.0  # seconds: a connection that held this long was no flapping one
 NO_SUBSCRIBER: Final = 0x10  # MQTT 5: taken, and given to nobody
 REFUSAL: Final = 0x80
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Store(Protocol):
-    """What the uplink needs of the outbox."""
-
-    async def read(self, want: Want) -> tuple[list[Item], bool | None]:
-        """Return records in order, and whether that was all; None: the disk could not be read."""
-
-    def receipted(self, runs: Sequence[Run]) -> None:
-        """Forget what C5 has."""
-
-
 # Opens a connection to a broker by name, with a will (topic, payload), telling what arrives and why it ended.
 Dial = Callable[[str, tuple[str, bytes], Callable[["Message"], None], Callable[[str], None]], Awaitable["Connection"]]
-
-
-@dataclass(frozen=True, slots=True)
-class Self:
-    """Who this gateway is, in this epoch."""
-
-    route: Route
-    epoch: bytes
-    ordinal: int
-    start_count: int
-    signer: Signer
-    certificates: bytes  # the `certificates` message
-    not_before: datetime  # of our own certificate: no later clock is wrong by more
-    interval: int  # seconds between two states
 
 
 class Uplink:
@@ -91,7 +64,7 @@ class Uplink:
         dial: Dial,
         schedule: Schedule,
         recorder: "Recorder",
-        store: Store,
+        store: "Store",
         speakers: Speakers,
         watch: CentreWatch,
         ordinals: Mapping[bytes, int],
@@ -122,6 +95,7 @@ class Uplink:
         self._refusals: dict[Lane, int] = {}
         self._refused_at = -STATE_PAUSE
         self._refused_receipts: Limiter[str] = Limiter()
+        self._restarted_at = -RESTART_PAUSE
         self._declared_at: dict[Lane, float] = {}
         self._state_at = -STATE_PAUSE
         self._state_due = False
@@ -195,7 +169,7 @@ class Uplink:
         self.broker = broker
         if self.troubles.pop("link", None) is not None:
             log.info("connected to %s", broker)
-            self._recorder.record(Event("link.restored", route.gateway, data={"broker": broker}))
+            self._record("link.restored", {"broker": broker})
         while not self._closed:
             self._tick(self._clock.monotonic())
             deadline = self._deadline() - self._clock.monotonic()
@@ -226,7 +200,7 @@ class Uplink:
     def _link_failed(self, broker: str, reason: str, hint: str) -> None:
         if "link" not in self.troubles:
             log.warning("no link to the broker: %s. %s", reason, hint)
-            self._recorder.record(Event("link.failed", self._own.route.gateway, data=_bounded(broker, reason)))
+            self._record("link.failed", said.bounded(broker, reason))
         else:
             log.debug("no link to the broker: %s. %s", reason, hint)
         self.troubles["link"] = f"{reason}. {hint}" if hint else reason
@@ -259,13 +233,9 @@ class Uplink:
             self._send("state", self._signed_state(online=True))
         if not self._confirmed_by_broker and (silent := self._watch.tick(now)) is not None:
             self._schedule.silent(silent=True)
-            self.troubles["centre"] = _("C5 has not been heard for {seconds:.0f} s, although the broker is up").format(
-                seconds=silent.seconds
-            )
+            self.troubles["centre"] = said.explain_silence(silent.seconds)
             log.warning("the centre is silent")
-            self._recorder.record(
-                Event("centre.silent", self._own.route.gateway, data={"seconds": round(silent.seconds)})
-            )
+            self._record("centre.silent", {"seconds": round(silent.seconds)})
         for reason, count in self._refused_receipts.tick(now):
             self._report_refused_receipts(reason, count)
         self.pump()
@@ -295,8 +265,8 @@ class Uplink:
             connection.publish(
                 self._topics[batch.run.lane],
                 batch.payload,
-                content_type=RECORD_TYPE if batch.count == 1 else SEQUENCE_TYPE,
-                user_properties=cloud_event(batch.payload) if self._cloud_events and batch.count == 1 else (),
+                content_type=said.RECORD_TYPE if batch.count == 1 else said.SEQUENCE_TYPE,
+                user_properties=said.cloud_event(batch.payload) if self._cloud_events and batch.count == 1 else (),
                 on_ack=partial(self._acknowledged, batch),
             )
         for want in self._schedule.want():
@@ -329,7 +299,7 @@ class Uplink:
             tries = self._refusals[lane] = self._refusals.get(lane, 0) + 1
             self._schedule.refused(batch, now, tries)
             if tries == 1:
-                self.troubles[f"refused {LANE_NAMES[lane]}"] = what = _refusal(self._topics[lane], code)
+                self.troubles[f"refused {LANE_NAMES[lane]}"] = what = said.explain_refusal(self._topics[lane], code)
                 log.warning("the broker refuses %s (0x%02x): %s", self._topics[lane], code, what)
             self._wake.set()
         self.pump()
@@ -346,24 +316,9 @@ class Uplink:
             self._connection.publish(self._own.route.topic(channel), payload, retain=True, on_ack=answered)
 
     def _signed_state(self, *, online: bool) -> bytes:
-        own = self._own
-        if online:
-            self._states += 1
-        state = State(
-            gateway=own.route.gateway,
-            epoch=own.epoch,
-            online=online,
-            time_us=self._clock.now_us(),
-            heads=self._recorder.heads if online else None,
-            version=__version__,
-            interval=own.interval,
-            start_count=own.start_count,
-            number=self._states if online else 0,
-            connection=self._connections,
-            agency=own.route.agency,
-            site=own.route.site,
-        )
-        return own.signer.sign("state", message.encode(state))
+        self._states += online
+        heads, number = (self._recorder.heads, self._states) if online else (None, 0)
+        return said.signed_state(self._own, self._clock.now_us(), heads, number, self._connections)
 
     # In.
 
@@ -382,6 +337,12 @@ class Uplink:
             known = self._speakers.introduce(name, arrived.payload, at)
             if isinstance(known, Refused):
                 log.debug("a certificate of C5 was refused: %s", known.reason)
+            elif known.role == "receiver" and not arrived.retain and now >= self._restarted_at + RESTART_PAUSE:
+                # A receiver that introduces itself now has just come, perhaps without the session in which the broker
+                # would have kept for it what we sent meanwhile.
+                self._restarted_at = now
+                self._schedule.restart()
+                self.pump()
         elif arrived.topic == self._own.route.topic("receipt"):
             self._receipt(arrived.payload, at, now)
 
@@ -421,54 +382,19 @@ class Uplink:
         count = run.last - run.first + 1
         log.warning("C5 asks for %d records that are not here: %s", count, reason)
         data = {"lane": int(run.lane), "ranges": [[epoch, run.first, run.last]], "count": count, "reason": reason}
-        self._recorder.record(Event("records.unavailable", self._own.route.gateway, data=data))
+        self._record("records.unavailable", data)
 
     def _report_refused_receipts(self, reason: str, count: int) -> None:
         log.warning("a receipt was refused: %s (%d)", reason, count)
-        self._recorder.record(
-            Event("receipt.refused", self._own.route.gateway, data={"reason": reason, "count": count})
-        )
+        self._record("receipt.refused", {"reason": reason, "count": count})
 
     def _heard(self, restored: Restored | None) -> None:
         if restored is not None:
             self._schedule.silent(silent=False)
             self.troubles.pop("centre", None)
             log.info("the centre is heard again")
-            self._recorder.record(
-                Event("centre.restored", self._own.route.gateway, data={"seconds": round(restored.seconds)})
-            )
+            self._record("centre.restored", {"seconds": round(restored.seconds)})
             self.pump()
 
-
-def cloud_event(wire: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the CloudEvents 1.0 attributes of a record of ours: a hint for routing, never to be believed."""
-    envelope = parse(wire, "record")
-    assert isinstance(envelope, Envelope)
-    said = record.decode(envelope.payload)
-    assert isinstance(said, Record)
-    occurred = _EPOCH + timedelta(microseconds=said.occurred_us)
-    return (
-        ("specversion", "1.0"),
-        ("id", said.identity),
-        ("source", f"urn:c5:gateway:{said.gateway}"),
-        ("type", said.type),
-        ("time", occurred.isoformat()),
-        ("subject", said.source),
-    )
-
-
-def _bounded(broker: str, reason: str) -> dict[str, str]:
-    return {"broker": broker[:300], "reason": reason[:500]}
-
-
-def _refusal(topic: str, code: int) -> str:
-    match code:
-        case 0x87:
-            return _(
-                "the broker doesn't allow {topic} (not authorised): nothing of this lane reaches C5. "
-                "Its access list must allow it to the name in this gateway's certificate."
-            ).format(topic=topic)
-        case 0x97:
-            return _("the broker's quota for {topic} is used up: ask who runs it for more").format(topic=topic)
-        case _:
-            return _("the broker refuses {topic} (0x{code:02x}): ask who runs it").format(topic=topic, code=code)
+    def _record(self, type_: str, data: Mapping[str, Any]) -> None:
+        self._recorder.record(Event(type_, self._own.route.gateway, data=data))

@@ -63,7 +63,7 @@ def test_forged_frames_are_reported_and_neither_recorded_as_alarms_nor_answered(
             assert told == {
                 "device.replayed": (world.board.device, {"count": 1}),
                 "device.unauthenticated": (world.board.device, {"count": 1}),
-                "device.unknown": ("gw-1", {"count": 1, "last": "0c5fffff"}),
+                "device.unknown": ("gw-1", {"count": 1, "last_id": "0c5fffff"}),
             }
             found = await world.judged()
             assert len(in_lane(world.receiver.held(), "alarm")) == 1

@@ -41,7 +41,8 @@ ALLOWED = access_list([GATEWAY, OTHER], [RECEIVER])
 TOPIC = f"c5/v1/test/bench/{GATEWAY}"
 WITHIN = 30.0  # seconds for what takes one: two busy cores, and boards that wait up to 15 s before they send again
 POLL = 0.02
-TYPES = {1: "panic.pressed", 2: "panic.silent", 3: "panic.duress", 6: "tamper.opened"}
+ALARMS = (1, 2, 3, 6)  # kinds that are pressed
+TYPES = {1: "panic.pressed", 2: "panic.silent", 3: "panic.duress", 6: "tamper.opened", 24: "test.pressed"}
 # What a receiver may report of an honest gateway that is killed, cut off or restarted. `undurable`: C5 has a record
 # that the gateway lost with its power, which is what sending beside the commit is for.
 HONEST = frozenset({"gateway.offline", "records.undurable", "records.missing"})
@@ -146,6 +147,8 @@ class World:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
+            _status, listed, _said = await self.gateway.command("outbox", "list")
+            sys.stdout.write(f"--- outbox\n{listed[-2000:]}\n")
             for process in (self.gateway, self.receiver, self.broker):
                 sys.stdout.write(f"--- {type(process).__name__}\n{process.log[-4000:]}\n")
         self.gateway.kill()  # what it does with a SIGTERM is a journey of its own
@@ -169,7 +172,7 @@ class World:
         async def press() -> None:
             while True:
                 with contextlib.suppress(NotKeptError):  # 32 alarms wait in it: as a real one, it takes no more
-                    chance.choice(self.boards).press_now(chance.choice(tuple(TYPES)))
+                    chance.choice(self.boards).press_now(chance.choice(ALARMS))
                 await asyncio.sleep(chance.uniform(0, 2 * every))
 
         task = asyncio.create_task(press())
@@ -263,11 +266,12 @@ class World:
     async def _nothing_missing(self) -> bool:
         return not any(gateway["missing"] for gateway in (await self.receiver.status())["gateways"])
 
-    async def nothing_waits(self) -> None:
-        """Wait until the outbox holds nothing that C5 hasn't receipted."""
+    async def nothing_waits(self, *lanes: str) -> None:
+        """Wait until the outbox holds nothing, or nothing of these lanes, that C5 hasn't receipted."""
 
         async def empty() -> bool:
-            return not any((await self.outbox()).values())
+            waiting = await self.outbox()
+            return not any(waiting[lane] for lane in lanes or waiting)
 
         await until(empty, "nothing to wait in the outbox", every=0.2)
 

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 IN_FLIGHT: Final = 100  # publishes without a PUBACK; the broker's receive maximum may be less
 WAITING: Final = 1000  # publishes that wait for a slot
 SUBSCRIBE_WITHIN: Final = 30.0  # seconds
+RETRY_MIN: Final = 0.5  # seconds between tries to connect
+RETRY_MAX: Final = 5.0  # receivers are few, and until one is back nobody hears an alarm
 STEADY_AFTER: Final = 30.0  # seconds that a connection must hold before waiting times begin anew
 REFUSED: Final = 0x80  # the first reason code of MQTT 5 that is a refusal
 
@@ -88,7 +90,7 @@ class Line:
         self._filters = filters
         self._heard = heard
         self._opened = opened
-        self._backoff = Backoff(1.0, 60.0, random)
+        self._backoff = Backoff(RETRY_MIN, RETRY_MAX, random)
         self._connection: Connection | None = None
         self._in_flight = 0
         self._waiting: deque[tuple[str, bytes, bool]] = deque(maxlen=WAITING)

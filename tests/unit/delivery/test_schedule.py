@@ -1,6 +1,7 @@
 """What goes out next, as a transcript: offered, sent, acknowledged, read, receipted."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -383,7 +384,7 @@ def test_while_the_centre_is_silent_only_alarms_are_repeated_after_1_2_4_minutes
             now = schedule.deadline
             schedule.tick(now)
         assert {want.lane for want in _read(schedule, stored)} == {ALARM}
-    assert [later - earlier for earlier, later in zip(tried, tried[1:], strict=False)] == [
+    assert [later - earlier for earlier, later in pairwise(tried)] == [
         60.0, 120.0, 240.0, 480.0, 960.0, 960.0, 960.0,
     ]  # fmt: skip
 
@@ -443,7 +444,7 @@ class _World:
     def __init__(self) -> None:
         self.schedule = Schedule()
         self.stored: list[Item] = []
-        self.signed = {lane: 0 for lane in Lane}
+        self.signed = dict.fromkeys(Lane, 0)
         self.flight: list[Batch] = []
         self.received: set[tuple[Lane, int]] = set()
         self.now = 0.0

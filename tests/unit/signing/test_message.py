@@ -51,7 +51,7 @@ _ANY = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(MESSAGES), st.integers(1, 11), _ANY, st.sampled_from(KINDS))
 def test_a_key_of_any_other_value_is_refused_or_read_and_never_an_exception(
     message: Message, key: int, value: object, kind: str
@@ -62,7 +62,7 @@ def test_a_key_of_any_other_value_is_refused_or_read_and_never_an_exception(
         assert KIND_OF[type(said)] == kind
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.sampled_from(KINDS), st.binary(max_size=100) | _ANY.map(lambda value: cbor2.dumps(value, canonical=True)))
 def test_foreign_bytes_are_refused_and_never_an_exception(kind: str, foreign: bytes) -> None:
     assert isinstance(decode(kind, foreign), Refused)

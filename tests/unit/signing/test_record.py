@@ -41,13 +41,13 @@ def _records(draw: st.DrawFn) -> Record:
     )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(_records())
 def test_a_record_is_read_back_as_it_was_made(record: Record) -> None:
     assert decode(encode(record)) == record
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.dictionaries(
         st.integers(1, 15),

@@ -35,7 +35,8 @@ def _recorder(store: Store, offered: Callable[[Item], None] = lambda _item: None
 
 
 def test_an_event_becomes_a_signed_record_that_is_offered_and_stored() -> None:
-    store, offered = Store(), []
+    store = Store()
+    offered: list[Item] = []
     recorder = _recorder(store, offered.append)
     event = Event("panic.pressed", "0c500042", 1500, 3, None, {"age_ms": 1500}, UNPROVEN)
     signed = recorder.record(event, DEVICE)
@@ -90,7 +91,8 @@ def test_a_device_s_own_position_goes_before_the_gateway_s() -> None:
 
 
 def test_when_there_is_no_room_nothing_has_happened() -> None:
-    store, offered = Store(full=True), []
+    store = Store(full=True)
+    offered: list[Item] = []
     recorder = _recorder(store, offered.append)
     assert recorder.record(Event("panic.pressed", "0c500042")) is None
     assert (store.entries, offered, recorder.sequence(Lane.ALARM), recorder.refused) == ([], [], 0, 1)

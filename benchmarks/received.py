@@ -1,0 +1,36 @@
+"""What the receiver's lines say of each press: when it was verified, and when committed."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from firmware_sim.ledger import Press
+
+
+class Received(NamedTuple):
+    """Microseconds since 1970, by the receiver's clock: this machine's."""
+
+    verified_us: int
+    committed_us: int
+
+
+def received(path: Path) -> dict[int, Received]:
+    """Read the lines of all presses, by event number."""
+    found: dict[int, Received] = {}
+    for line in path.read_text().splitlines():
+        said = json.loads(line)
+        if said["type"] == "panic.pressed":
+            found[said["event_number"]] = Received(_us(said["verified"]), _us(said["committed"]))
+    return found
+
+
+def left_us(press: Press) -> int:
+    """When the last byte of its frame left the device."""
+    assert press.left_ns is not None
+    return press.left_ns // 1000
+
+
+def _us(moment: str) -> int:
+    at = datetime.fromisoformat(moment)
+    return round(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond

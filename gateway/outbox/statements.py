@@ -1,0 +1,192 @@
+"""What the outbox asks of SQLite, each function inside a transaction of the caller's.
+
+A record, the counters of the device that caused it, and its event number are written together; what was written never
+goes back: after a trouble, what failed comes later than what went through.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from gateway.delivery.item import After, DeviceState, Entry, EventState, Item, Run, Want
+from gateway.event import Lane
+from gateway.signing.message import Head
+
+EVENTS_KEPT: Final = 65  # event numbers of a device: the highest and the 64 below
+READ_ROWS: Final = 512  # rows and bytes of one reading for delivery
+READ_BYTES: Final = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the store knew when this epoch began: `receipted` are heads that C5 has, `epochs` the ordinals by epoch."""
+
+    ordinal: int
+    epoch: bytes
+    start_count: int
+    unstored: bool
+    heads: dict[Lane, Head]
+    receipted: tuple[Run, ...]
+    epochs: dict[bytes, int]
+    devices: dict[str, DeviceState]
+    events: tuple[EventState, ...]
+    chain: bytes  # of this epoch
+    older_chains: tuple[bytes, ...]  # under which records that are still here were signed
+
+
+def epoch(start_count: int, random4: bytes) -> bytes:
+    """Return the 8 bytes that name an epoch."""
+    return start_count.to_bytes(4, "big") + random4
+
+
+def look(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
+    """Read what is known, and number the next epoch without storing it."""
+    (stored,) = connection.execute("SELECT max(value) FROM fact WHERE name = 'start_count'").fetchone()
+    (last,) = connection.execute("SELECT max(ordinal) FROM epoch").fetchone()
+    epochs = dict(connection.execute("SELECT ordinal, epoch FROM epoch"))
+    heads, receipted = {}, []
+    for lane, ordinal, sequence, digest, done in connection.execute("SELECT * FROM head"):
+        heads[Lane(lane)] = Head(epochs[ordinal], sequence, digest)
+        if done:
+            receipted.append(Run(Lane(lane), ordinal, sequence, sequence))
+    devices = {
+        device: DeviceState(device, counter, tag, seen, bool(proven), highest)
+        for device, counter, tag, seen, proven, highest in connection.execute("SELECT * FROM device")
+    }
+    events = tuple(
+        EventState(device, number, Lane(lane), *rest)
+        for device, number, lane, *rest in connection.execute("SELECT * FROM event ORDER BY device, number")
+    )
+    older = tuple(
+        used
+        for (used,) in connection.execute(
+            "SELECT DISTINCT chain FROM epoch WHERE chain <> ? AND ordinal IN (SELECT ordinal FROM record)", (chain,)
+        )
+    )
+    count = ((stored or 0) + 1) % 2**32
+    return Start(
+        (last or 0) + 1, epoch(count, random4), count, True, heads, tuple(receipted),
+        {epoch: ordinal for ordinal, epoch in epochs.items()}, devices, events, chain, older,
+    )  # fmt: skip
+
+
+def glimpse(path: Path, random4: bytes, chain: bytes) -> Start:
+    """Look into a store that can't be opened as usual: a full disk has no room for what a store's readers share."""
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # then nothing is shared
+        return look(connection, random4, chain)
+
+
+def begin(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
+    """Begin an epoch, and forget those of which nothing is left."""
+    connection.execute(
+        "DELETE FROM epoch WHERE ordinal NOT IN (SELECT ordinal FROM record UNION SELECT ordinal FROM head)"
+        " AND ordinal < (SELECT max(ordinal) FROM epoch)"
+    )
+    start = replace(look(connection, random4, chain), unstored=False)
+    resume(connection, start)
+    return start
+
+
+def resume(connection: sqlite3.Connection, start: Start) -> None:
+    """Store an epoch, if that could not be done when it began."""
+    connection.execute(
+        "INSERT INTO fact VALUES ('start_count', ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
+        (start.start_count,),
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO epoch VALUES (?, ?, ?, ?)", (start.ordinal, start.epoch, start.start_count, start.chain)
+    )
+
+
+def insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Sequence[DeviceState] = ()) -> None:
+    """Store records with what belongs to them, and counters that no record carried."""
+    execute = connection.execute
+    put_devices(connection, states)
+    for entry in entries:
+        item = entry.item
+        execute(
+            "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", (item.lane, item.ordinal, item.sequence, item.wire)
+        )
+        execute(  # the head before it was kept although C5 has it
+            "DELETE FROM record WHERE (lane, ordinal, sequence) ="
+            " (SELECT lane, ordinal, sequence FROM head WHERE lane = ? AND receipted) AND (ordinal, sequence) < (?, ?)",
+            (item.lane, item.ordinal, item.sequence),
+        )
+        execute(  # never an older one: after a trouble, what failed comes later than what went through
+            "INSERT INTO head VALUES (?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET ordinal = excluded.ordinal,"
+            " sequence = excluded.sequence, digest = excluded.digest, receipted = 0"
+            " WHERE (excluded.ordinal, excluded.sequence) > (head.ordinal, head.sequence)",
+            (item.lane, item.ordinal, item.sequence, entry.digest),
+        )
+        if entry.device is None:
+            continue
+        put_devices(connection, (entry.device,))
+        if entry.event_number is not None:
+            execute(
+                "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, 1)",
+                (entry.device.device, entry.event_number, item.lane, item.ordinal, item.sequence),
+            )
+            execute(
+                "DELETE FROM event WHERE device = ? AND number <= ?",
+                (entry.device.device, entry.device.highest_event - EVENTS_KEPT),
+            )
+
+
+def put_devices(connection: sqlite3.Connection, states: Sequence[DeviceState]) -> None:
+    """Store devices' counters."""
+    connection.executemany(
+        "INSERT INTO device VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter,"
+        " tag = excluded.tag, seen = excluded.seen, proven = excluded.proven, highest_event = excluded.highest_event"
+        " WHERE excluded.counter >= device.counter",  # what failed may come after what went through
+        ((s.device, s.counter, s.tag, s.seen, s.proven, s.highest_event) for s in states),
+    )
+
+
+def forget(connection: sqlite3.Connection, device: str) -> None:
+    """Forget a device; its records stay."""
+    connection.execute("DELETE FROM device WHERE device = ?", (device,))
+    connection.execute("DELETE FROM event WHERE device = ?", (device,))
+
+
+def receipt(connection: sqlite3.Connection, runs: Sequence[Run]) -> None:
+    """Forget what C5 has, each lane's last excepted."""
+    for run in runs:
+        where = "lane = ? AND ordinal = ? AND sequence BETWEEN ? AND ?"
+        place = (run.lane, run.ordinal, run.first, run.last)
+        connection.execute(f"UPDATE head SET receipted = 1 WHERE {where}", place)  # noqa: S608  # a constant
+        connection.execute(
+            f"DELETE FROM record WHERE {where} AND NOT EXISTS"  # noqa: S608  # a constant
+            " (SELECT 1 FROM head WHERE (lane, ordinal, sequence) = (record.lane, record.ordinal, record.sequence))",
+            place,
+        )
+        if run.lane is not Lane.TELEMETRY:
+            connection.execute(f"UPDATE event SET stage = 2 WHERE stage < 2 AND {where}", place)  # noqa: S608
+
+
+def read(connection: sqlite3.Connection, want: Want) -> tuple[list[Item], bool]:
+    """Return records in order, bounded, and whether that was all."""
+    columns = "SELECT ordinal, sequence, cose FROM record WHERE lane = ?"
+    match want:
+        case Run():
+            rows = connection.execute(
+                f"{columns} AND ordinal = ? AND sequence BETWEEN ? AND ? ORDER BY sequence",
+                (want.lane, want.ordinal, want.first, want.last),
+            )
+        case After():
+            rows = connection.execute(
+                f"{columns} AND (ordinal, sequence) > (?, ?) ORDER BY ordinal, sequence",
+                (want.lane, *(want.position or (0, 0))),
+            )
+    items: list[Item] = []
+    size = 0
+    for ordinal, sequence, wire in rows:
+        items.append(Item(want.lane, ordinal, sequence, wire))
+        size += len(wire)
+        if size >= READ_BYTES or len(items) >= READ_ROWS:
+            rows.close()
+            return items, False
+    return items, True

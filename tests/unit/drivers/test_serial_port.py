@@ -1,0 +1,174 @@
+"""A serial line on a real pseudo-terminal, pulled out and put back under another name."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from firmware_sim.pty import PseudoTerminal
+from gateway.drivers.field_link import FieldLink
+from gateway.drivers.serial_port import WRITE_MAX, SerialPort, try_open
+from gateway.fieldlink import framing
+
+
+class Watched:
+    """A serial port and what it told."""
+
+    def __init__(self, device: Path) -> None:
+        self.got = bytearray()
+        self.told: list[str] = []
+        self.port = SerialPort(
+            str(device),
+            115_200,
+            received=self.got.extend,
+            lost=lambda reason: self.told.append(f"lost: {reason}"),
+            restored=lambda: self.told.append("restored"),
+            random=lambda: 0.1,
+        )
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  # what is awaited has no event of its own
+            await asyncio.sleep(0.005)
+
+
+def _live(path: Path, story: Callable[[PseudoTerminal, Watched], Coroutine[Any, Any, None]]) -> None:
+    async def life() -> None:
+        async with PseudoTerminal(path) as line:
+            watched = Watched(path)
+            task = asyncio.create_task(watched.port.run())
+            try:
+                await _until(lambda: watched.port._port is not None)
+                await story(line, watched)
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+                assert task.cancelled()
+
+    asyncio.run(life())
+
+
+def _far(line: PseudoTerminal, data: bytes) -> None:
+    line.write(data)
+
+
+def test_bytes_come_and_go(tmp_path: Path) -> None:
+    heard = bytearray()
+
+    async def story(line: PseudoTerminal, watched: Watched) -> None:
+        line.attach(heard.extend)
+        _far(line, b"hello")
+        await _until(lambda: watched.got == b"hello")
+        watched.port.write(b"answer")
+        await _until(lambda: heard == b"answer")
+        assert watched.told == []
+
+    _live(tmp_path / "by-id", story)
+
+
+def test_a_line_pulled_out_is_lost_once_and_back_under_another_name(tmp_path: Path) -> None:
+    async def story(line: PseudoTerminal, watched: Watched) -> None:
+        for _ in range(2):
+            line.unplug()
+            await _until(lambda: watched.port._port is None)
+            watched.port.write(b"nobody hears this")
+            await asyncio.sleep(0.05)
+            line.plug()
+            await _until(lambda: watched.port.trouble is None)
+            watched.got.clear()
+            _far(line, b"again")
+            await _until(lambda: watched.got == b"again")
+        assert [told.partition(":")[0] for told in watched.told] == ["lost", "restored", "lost", "restored"]
+
+    _live(tmp_path / "by-id", story)
+
+
+def test_a_line_that_was_never_there_is_lost_once_and_named(tmp_path: Path) -> None:
+    async def life() -> None:
+        watched = Watched(tmp_path / "missing")
+        task = asyncio.create_task(watched.port.run())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert watched.told == [f"lost: {tmp_path / 'missing'} is not there: is the adapter plugged in?"]
+
+    asyncio.run(life())
+
+
+def test_the_trouble_that_status_shows_is_the_present_one(tmp_path: Path) -> None:
+    async def life() -> None:
+        device = tmp_path / "line"
+        watched = Watched(device)
+        task = asyncio.create_task(watched.port.run())
+        await _until(lambda: watched.port.trouble is not None)
+        device.write_bytes(b"a plain file, no line")
+        await _until(lambda: "not there" not in str(watched.port.trouble))
+        assert len(watched.told) == 1, "and lost is told once"
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(life())
+
+
+def test_a_line_in_use_by_another_program_is_refused_by_name(tmp_path: Path) -> None:
+    async def story(line: PseudoTerminal, watched: Watched) -> None:
+        del watched
+        assert try_open(str(line.path), 115_200) == f"{line.path} is in use by another program"
+
+    _live(tmp_path / "by-id", story)
+    assert (
+        try_open(str(tmp_path / "by-id"), 115_200) == f"{tmp_path / 'by-id'} is not there: is the adapter plugged in?"
+    )
+
+
+def test_a_line_that_takes_nothing_costs_bounded_memory(tmp_path: Path) -> None:
+    async def life() -> None:
+        near, far = os.openpty()
+        path = tmp_path / "stuck"
+        path.symlink_to(os.ttyname(far))
+        watched = Watched(path)
+        task = asyncio.create_task(watched.port.run())
+        await _until(lambda: watched.port._port is not None)
+        for _ in range(1000):
+            watched.port.write(b"x" * 256)
+            assert len(watched.port._unwritten) <= WRITE_MAX
+        assert watched.port._unwritten
+        task.cancel()
+        await asyncio.wait([task])
+        os.close(near)
+        os.close(far)
+
+    asyncio.run(life())
+
+
+def test_half_a_frame_from_before_an_unplugging_is_not_completed_by_what_comes_after(tmp_path: Path) -> None:
+    frames: list[bytes] = []
+
+    def take(body: bytes, _write: Callable[[bytes], None]) -> bool:
+        frames.append(body)
+        return len(body) > 3
+
+    async def life() -> None:
+        async with PseudoTerminal(tmp_path / "by-id") as line:
+            told: list[str] = []
+            link = FieldLink(
+                str(line.path), 115_200, frame=take, lost=lambda _reason: told.append("lost"),
+                restored=lambda: told.append("restored"), random=lambda: 0.1,
+            )  # fmt: skip
+            task = asyncio.create_task(link.run())
+            await _until(lambda: link.port._port is not None)
+            wire = framing.encode(b"whole frame")
+            line.write(wire + b"\x05noise\x00" + framing.encode(b"abc") + wire[:6])
+            await _until(lambda: link.noise == 2)
+            assert (frames, link.frames) == ([b"whole frame", b"abc"], 1)
+            line.replug()
+            await _until(lambda: told == ["lost", "restored"])
+            line.write(wire[6:] + wire)
+            await _until(lambda: link.frames == 2)
+            assert frames == [b"whole frame", b"abc", b"whole frame"]
+            task.cancel()
+            await asyncio.wait([task])
+
+    asyncio.run(life())
