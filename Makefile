@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mosquitto demo test check soak bench lock clean
+.PHONY: help setup mosquitto demo test check soak bench catalogue lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -35,11 +35,17 @@ check: $(READY) ## lint, format, types, import rules
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q tests/unit/test_imports.py
 
+# Tests read the texts as they are written, whatever the language of the session.
+test soak: export LANGUAGE = C
+
 soak: $(READY) mosquitto ## the long tests
 	@$(BIN)/pytest -m soak $(ARGS)
 
 bench: $(READY) mosquitto ## what we claim, measured beside what others would use
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+catalogue: $(READY) ## make the Spanish catalogue anew from the texts; names what is still to be translated
+	@packaging/catalogue.sh $(BIN)
 
 lock: $(READY) ## make the two lock files anew from pyproject.toml (newer versions: ARGS=--upgrade)
 	@packaging/lock.sh $(BIN)/python $(ARGS)

@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from benchmarks.site import Site
 from firmware_sim.broker import find_mosquitto
 
 RESULTS: Final = Path(__file__).parent / "results" / "latest.json"
-BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[list[Figure]]]]] = {
+BENCHMARKS: Final[dict[str, Callable[[Site], Coroutine[Any, Any, list[Figure]]]]] = {
     "latency": latency.measure,
     "line": line_rate.measure,
     "drain": drain.measure,
@@ -41,21 +41,16 @@ def main(names: list[str]) -> int:
         print("mosquitto is not on this machine: run packaging/fetch_mosquitto.sh", file=sys.stderr)
         return 1
     console = Console(width=None if sys.stdout.isatty() else 140)
-    measured: dict[str, list[Figure]] = {}
     for name in names or list(BENCHMARKS):
         began = datetime.now(UTC)
         with (
             tempfile.TemporaryDirectory(prefix="c5-bench-", ignore_cleanup_errors=True) as folder,
             console.status(name),
         ):
-            measured[name] = asyncio.run(_measure(name, Path(folder)))
-        console.print(table(name, measured[name], (datetime.now(UTC) - began).total_seconds()))
-    write(measured)
+            figures = asyncio.run(BENCHMARKS[name](Site(Path(folder))))
+        console.print(table(name, figures, (datetime.now(UTC) - began).total_seconds()))
+        write(name, figures)
     return 0
-
-
-async def _measure(name: str, folder: Path) -> list[Figure]:
-    return await BENCHMARKS[name](Site(folder))
 
 
 def table(name: str, figures: list[Figure], seconds: float) -> Table:
@@ -90,7 +85,7 @@ def _limit(figure: Figure, limit: float | None) -> str:
     return f"{word} {_number(limit)}{' × naive' if figure.of_naive else ''} {mark}"
 
 
-def write(measured: dict[str, list[Figure]]) -> None:
+def write(measured: str, figures: list[Figure]) -> None:
     """Put the figures into the file, beside those of benchmarks that were not run now."""
     before: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     kept = before.get("benchmarks", {})
@@ -100,8 +95,7 @@ def write(measured: dict[str, list[Figure]]) -> None:
         "commit": commit(),
         "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
     }
-    for name, figures in measured.items():
-        kept[name] = {**run, "figures": [figure.as_json() for figure in figures]}
+    kept[measured] = {**run, "figures": [figure.as_json() for figure in figures]}
     RESULTS.parent.mkdir(exist_ok=True)
     ordered = {name: kept[name] for name in BENCHMARKS if name in kept}
     RESULTS.write_text(json.dumps({"benchmarks": ordered}, indent=1, ensure_ascii=False) + "\n")

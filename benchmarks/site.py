@@ -5,8 +5,8 @@ the same listener, or to a local mosquitto with `bridge.conf` (verbatim, and bel
 is connected to the same listener; and a subscriber as their centre.
 """
 
-import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from benchmarks.process import Child
+from benchmarks.process import Child, until
 from firmware_sim.broker import Credentials, Mosquitto, access_list, find_mosquitto
 from firmware_sim.gateway import Settings, certs
 from gateway.fieldlink import label as labels
@@ -166,12 +166,10 @@ def arrivals(subscribed: Child) -> dict[int, int]:
 
 async def listening(port: int) -> None:
     """Wait until something listens on this port of this machine."""
-    for _ in range(500):
-        try:
-            _, writer = await asyncio.open_connection(HOST, port)
-        except OSError:
-            await asyncio.sleep(0.01)
-            continue
-        writer.close()
-        return
-    raise RuntimeError(f"nothing listens on port {port}")
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, port)) == 0
+
+    if not await until(listens, 5.0, every=0.01):
+        raise RuntimeError(f"nothing listens on port {port}")

@@ -43,10 +43,12 @@ async def measure(site: Site) -> list[Figure]:
                 told = asyncio.get_running_loop().create_future()
                 board.when_told = lambda _event, _stage, told=told: told.done() or told.set_result(time.monotonic())  # type: ignore[misc]
                 began_ns = time.time_ns() - round((time.monotonic() - gateway.started_at) * 1e9)
-                async with asyncio.timeout(WITHIN):
-                    while not told.done():
-                        await board.press(KIND_TEST)
-                        await asyncio.sleep(EVERY)
+                deadline = time.monotonic() + WITHIN
+                while not told.done():
+                    await board.press(KIND_TEST)
+                    await asyncio.sleep(EVERY)
+                    if time.monotonic() > deadline:
+                        raise RuntimeError(f"the gateway took no press: {gateway.log.read_text()[-2000:]}")
                 accepted.append(told.result() - gateway.started_at)
                 await asyncio.sleep(0.5)
                 said = [json.loads(text) for text in receiver.out.read_text().splitlines()[seen:]]

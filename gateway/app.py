@@ -12,7 +12,8 @@ import logging
 import os
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from gateway import __version__, console, notify, status
 from gateway.clock import EpochClock, SystemClock, Timekeeper
 from gateway.config import GatewaySettings, PortTable
 from gateway.control.authorise import Speakers
+from gateway.delivery.item import EventState
 from gateway.delivery.link import CentreWatch
 from gateway.delivery.schedule import Schedule
 from gateway.drivers.field_link import FieldLink
@@ -34,7 +36,7 @@ from gateway.signing.chain import Chain
 from gateway.signing.chains import CHAINS_MAX, decode_chain, encode_chain, encode_chains
 from gateway.signing.cose import Signer
 from gateway.tasks import uplink as uplinks
-from gateway.tasks.intake import Intake
+from gateway.tasks.intake import RECEIVED, STORED, Intake
 from gateway.tasks.recorder import Recorder
 from gateway.tasks.said import Self
 from gateway.text import _
@@ -89,7 +91,11 @@ class App:
         self.outbox = await Outbox.open(state_dir, self.world.random_bytes(4), encode_chain(self.own.chain))
         try:
             self._wire()
-            async with console.serve(state_dir, self._asked):
+            async with AsyncExitStack() as stack:
+                try:
+                    await stack.enter_async_context(console.serve(state_dir, self._asked))
+                except StoreError as error:  # a folder that is read-only must not stop the alarms
+                    log.warning("the command line can't reach this service: %s. %s", error.what, error.hint)
                 self._started()
                 ready()
                 await self._tasks()
@@ -144,12 +150,22 @@ class App:
         self.outbox.on_trouble = self._storage
         devices = self.registry.devices()
         for device in devices.values():
-            events = [event for event in start.events if event.device == device.id]
-            self.intake.enrol(device, start.devices.get(device.id), events)
+            state = start.devices.get(device.id)
+            if state is not None and state.key_id != device.key_id:  # enrolled anew while the service was down
+                self.outbox.forget(device.id)
+                self.intake.enrol(device)
+            else:
+                self.intake.enrol(device, state, self._events(device.id))
         for unknown in start.devices.keys() - devices.keys():  # revoked while the service was down
             self.outbox.forget(unknown)
         for port in settings.port:
             self.links[port.name] = self._link(port)
+
+    def _events(self, device: str) -> list[EventState]:
+        """Return what is known of a device's events; where the broker confirms, nobody is told that C5 has one."""
+        highest = RECEIVED if self.settings.delivery.confirmation == "receiver" else STORED
+        events = (event for event in self.outbox.start.events if event.device == device)
+        return [replace(event, stage=min(event.stage, highest)) for event in events]
 
     def _dialler(self) -> uplinks.Dial:
         settings = self.settings

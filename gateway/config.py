@@ -30,13 +30,13 @@ BAUDS: Final = (
 
 def _receiver(name: str) -> str:
     if name != "*" and not is_part(name):
-        raise Mistake("receiver", '"*" or a receiver\'s name')
+        raise Mistake("receiver", _('"*" or a receiver\'s name'))
     return name
 
 
 def _baud(rate: int) -> int:
     if rate not in BAUDS:
-        raise Mistake("baud", "one of {bauds}", {"bauds": ", ".join(map(str, BAUDS))})
+        raise Mistake("baud", _("one of {bauds}"), {"bauds": ", ".join(map(str, BAUDS))})
     return rate
 
 

@@ -40,8 +40,8 @@ async def serve(state_dir: Path, handle: Handle) -> AsyncIterator[None]:
                 writer.write(json.dumps(answered).encode() + b"\n")
                 await writer.drain()
 
-    path.unlink(missing_ok=True)  # of a service that was killed; two services can't be: the outbox is locked
     try:
+        path.unlink(missing_ok=True)  # of a service that was killed; two services can't be: the outbox is locked
         server = await asyncio.start_unix_server(answer, path, limit=REQUEST_MAX)
     except OSError as error:
         raise StoreError(
@@ -53,7 +53,8 @@ async def serve(state_dir: Path, handle: Handle) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that died meanwhile
+            path.unlink(missing_ok=True)
 
 
 async def _answered(line: bytes, handle: Handle) -> dict[str, Any]:

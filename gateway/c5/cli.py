@@ -35,7 +35,7 @@ Config = Annotated[
 ]
 
 
-@app.command()
+@app.command(help=_("Receive, in the foreground, until SIGTERM or Ctrl-C."))
 def run(
     config: Config = None,
     output: Annotated[
@@ -51,7 +51,7 @@ def run(
     asyncio.run(receiver.run(settings, output))
 
 
-@app.command()
+@app.command(help=_("Show gateways, newest records and troubles, live."))
 def watch(config: Config = None) -> None:
     """Show gateways, newest records and troubles, live."""
     from rich.console import Console  # noqa: PLC0415
@@ -64,7 +64,9 @@ def watch(config: Config = None) -> None:
         return
 
 
-@app.command()
+@app.command(
+    help=_("Show gateways, what is missing, and troubles, once. Exit status 1 if anything is missing or reported.")
+)
 def status(
     config: Config = None, *, as_json: Annotated[bool, typer.Option("--json", help=_("One JSON document."))] = False
 ) -> None:
@@ -98,7 +100,7 @@ def status(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(help=_("Prove records in files, each by its own signature. Exit status 1 if anything is wrong."))
 def verify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=_("Records, as a CBOR sequence."))],
     config: Config = None,

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from gateway.settings import (
+    PART,
     BrokerSettings,
     ExistingFile,
     Folder,
@@ -16,6 +17,7 @@ from gateway.settings import (
     load_toml,
     refuse_bad_transport,
 )
+from gateway.text import _
 from gateway.topics import is_part
 
 VARIABLE: Final = "C5_RECEIVER_CONFIG"
@@ -24,7 +26,7 @@ DEFAULT: Final = Path("/etc/c5-receiver/receiver.toml")
 
 def _agency(text: str) -> str:
     if text != "+" and not is_part(text):
-        raise Mistake("agency", 'an agency\'s name ([a-z0-9][a-z0-9-]{{0,62}}), or "+" for all')
+        raise Mistake("agency", _('an agency\'s name ({part}), or "+" for all'), {"part": PART})
     return text
 
 

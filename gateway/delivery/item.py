@@ -49,6 +49,7 @@ class DeviceState:
     seen: int
     proven: bool
     highest_event: int
+    key_id: bytes = b""  # whose counters these are: another key under the same id counts for itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ Rules (wire.md, section 3 "Delivered means receipted"):
 
 1. An alarm that was just signed goes before everything, at once, whatever else waits.
 2. Then alarms, status, telemetry, each in its own order. Slots of the broker's window are kept for the lanes above.
+   Telemetry gathers: while a publish of it is unanswered, the next leaves only when it is full. A flood then costs
+   everyone on the way a fraction, and an alarm finds no queue of small messages before it.
 3. An acknowledgement (PUBACK) frees a slot and proves nothing. What no receipt covers is sent again on each new
    connection, 60 s after its PUBACK, when the broker refused it, and when C5 says that it is missing. A lane that the
    broker refuses is held back for a while, over connections too: a broker may end the connection with the refusal
@@ -185,6 +187,12 @@ class _LaneQueue:
             return self.fresh
         return min(self.fresh, self.ready, key=lambda items: (items[0].ordinal, items[0].sequence))
 
+    def gathers(self, limit: int) -> bool:
+        """Whether to wait for an answer, because a publish is on its way and the next would not be full."""
+        if self.lane is not Lane.TELEMETRY or not self.in_flight:
+            return False
+        return self.ready_bytes + sum(len(item.wire) for item in self.fresh) < limit
+
     def take(self, limit: int) -> Batch | None:
         """Cut the next run of consecutive records, at most `limit` bytes (a single record may be longer)."""
         source = self.source
@@ -259,6 +267,8 @@ class Schedule:
             if busy >= self._slots[lane] or queue.held_until is not None:
                 continue
             if lane is not Lane.ALARM and len(queue.repeats) >= UNRECEIPTED_MAX:
+                continue
+            if queue.gathers(self._limit):
                 continue
             batch = queue.take(self._limit)
             if batch is not None:

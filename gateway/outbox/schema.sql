@@ -29,7 +29,8 @@ CREATE TABLE device (            -- the upward counters, stored with the record 
     tag BLOB NOT NULL,
     seen INTEGER NOT NULL,       -- bit n: counter - 1 - n was accepted
     proven INTEGER NOT NULL,     -- 0 until a challenge was answered
-    highest_event INTEGER NOT NULL
+    highest_event INTEGER NOT NULL,
+    key_id BLOB NOT NULL         -- whose counters these are: another key counts for itself
 ) WITHOUT ROWID;
 CREATE TABLE event (             -- the newest 64 event numbers of each device, outliving their records
     device TEXT NOT NULL,

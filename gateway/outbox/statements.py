@@ -53,8 +53,8 @@ def look(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
         if done:
             receipted.append(Run(Lane(lane), ordinal, sequence, sequence))
     devices = {
-        device: DeviceState(device, counter, tag, seen, bool(proven), highest)
-        for device, counter, tag, seen, proven, highest in connection.execute("SELECT * FROM device")
+        device: DeviceState(device, counter, tag, seen, bool(proven), highest, key_id)
+        for device, counter, tag, seen, proven, highest, key_id in connection.execute("SELECT * FROM device")
     }
     events = tuple(
         EventState(device, number, Lane(lane), *rest)
@@ -139,10 +139,12 @@ def insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Seq
 def put_devices(connection: sqlite3.Connection, states: Sequence[DeviceState]) -> None:
     """Store devices' counters."""
     connection.executemany(
-        "INSERT INTO device VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter,"
-        " tag = excluded.tag, seen = excluded.seen, proven = excluded.proven, highest_event = excluded.highest_event"
-        " WHERE excluded.counter >= device.counter",  # what failed may come after what went through
-        ((s.device, s.counter, s.tag, s.seen, s.proven, s.highest_event) for s in states),
+        "INSERT INTO device VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter,"
+        " tag = excluded.tag, seen = excluded.seen, proven = excluded.proven, highest_event = excluded.highest_event,"
+        " key_id = excluded.key_id"
+        # What failed may come after what went through.
+        " WHERE excluded.counter >= device.counter OR excluded.key_id <> device.key_id",
+        ((s.device, s.counter, s.tag, s.seen, s.proven, s.highest_event, s.key_id) for s in states),
     )
 
 

@@ -7,6 +7,7 @@ Counters and event windows are not here: they belong to the records and live in 
 import base64
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -35,6 +36,11 @@ class Device:
     key: bytes = field(repr=False)
     name: str = ""
     position: Position | None = None
+
+    @property
+    def key_id(self) -> bytes:
+        """What tells this key from another without being it."""
+        return hashlib.sha256(self.key).digest()[:8]
 
 
 class Registry:

@@ -16,6 +16,7 @@ from gateway.topics import is_part
 ZEROS: Final = bytes(32)  # the `previous` of a lane's first record ever
 INT_MAX: Final = 2**63 - 1  # what a store can hold; 292 000 years of microseconds
 UNKNOWN_MS: Final = 2**32 - 1  # an uncertainty nobody knows
+_OPTIONAL: Final = (6, 11, 12, 13)  # absent, or of their type: never null
 SYNCHRONISED: Final = frozenset({2, 3})  # clock sources that know the time: NTP, GNSS
 
 
@@ -112,8 +113,10 @@ def decode(payload: bytes, *, strict: bool = True) -> Record | Refused:
     fields = deterministic.decode(payload) if strict else deterministic.read(payload)
     if isinstance(fields, Refused):
         return fields
-    if type(fields) is not dict:
-        return Refused("a payload that is no map")
+    if type(fields) is not dict or not all(type(key) is int for key in fields):
+        return Refused("a payload that is no map of numbered keys")
+    if any(fields.get(key, 0) is None for key in _OPTIONAL):
+        return Refused("nothing where a key promises something")
     get: Callable[..., Any] = fields.get
     gateway, epoch, sequence, previous = get(1), get(2), get(4), get(5)
     if type(gateway) is not str or not is_part(gateway):

@@ -278,7 +278,9 @@ class Intake:
         if counters is None:
             return None
         highest = max(known.session.highest_event, number)
-        return DeviceState(known.device.id, counters.last, counters.tag, counters.seen, counters.proven, highest)
+        return DeviceState(
+            known.device.id, counters.last, counters.tag, counters.seen, counters.proven, highest, known.device.key_id
+        )
 
     def _report(self, type_: str, source: str, now: float) -> None:
         self._count(type_)

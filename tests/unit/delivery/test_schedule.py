@@ -109,11 +109,33 @@ def test_an_acknowledgement_frees_a_slot_for_the_gravest_first() -> None:
 
 def test_a_backlog_travels_in_sequences_of_16_kib_of_one_epoch_each() -> None:
     stored = [*_items(TELEMETRY, 4, 7, ordinal=1, size=5000), *_items(TELEMETRY, 1, 2, ordinal=2, size=5000)]
-    assert _sent(_connected(20, stored)) == [
-        Run(TELEMETRY, 1, 4, 6),
-        Run(TELEMETRY, 1, 7, 7),
-        Run(TELEMETRY, 2, 1, 2),
-    ]
+    schedule = _connected(20, stored)
+    sent: list[Run] = []
+    while (batch := schedule.next()) is not None:
+        sent.append(batch.run)
+        schedule.acknowledged(batch, 0.0)
+    assert sent == [Run(TELEMETRY, 1, 4, 6), Run(TELEMETRY, 1, 7, 7), Run(TELEMETRY, 2, 1, 2)]
+
+
+def test_telemetry_gathers_while_a_publish_of_it_is_unanswered() -> None:
+    schedule = _connected()
+    schedule.offer(_item(TELEMETRY, 1))
+    (first,) = _batches(schedule)
+    for sequence in (2, 3):
+        schedule.offer(_item(TELEMETRY, sequence))
+    assert _sent(schedule) == [], "one is on its way, and these would not fill the next"
+    schedule.offer(_item(STATUS, 1))
+    assert _sent(schedule) == [Run(STATUS, 1, 1, 1)], "the lanes above don't wait"
+    schedule.acknowledged(first, 0.0)
+    assert _sent(schedule) == [Run(TELEMETRY, 1, 2, 3)]
+
+
+def test_telemetry_that_fills_a_publish_does_not_wait_for_an_answer() -> None:
+    schedule = _connected()
+    schedule.offer(_item(TELEMETRY, 1))
+    assert _sent(schedule) == [Run(TELEMETRY, 1, 1, 1)]
+    schedule.offer(_item(TELEMETRY, 2, size=SEQUENCE_MAX))
+    assert _sent(schedule) == [Run(TELEMETRY, 1, 2, 2)]
 
 
 def test_a_sequence_has_no_holes() -> None:

@@ -1,5 +1,6 @@
 """Frames of simulated devices in, records and answers out."""
 
+from dataclasses import replace
 from random import Random
 
 import cbor2
@@ -85,7 +86,11 @@ def test_a_press_is_one_record_whose_stages_are_told_as_they_become_true() -> No
         "panic.pressed", ID, 5, Position(1, 2), 0,
     )  # fmt: skip
     (entry,) = line.store.entries
-    assert entry.device == DeviceState(ID, 101, entry.device.tag if entry.device else b"", 1, True, 5)
+    assert entry.device is not None
+    assert entry.device == replace(
+        KNOWN, counter=101, tag=entry.device.tag, seen=1, highest_event=5, key_id=entry.device.key_id
+    )
+    assert entry.device.key_id
     line.store.commit()
     assert line.told() == [(8, {1: 5, 2: 1})]
     line.intake.receipted([Run(Lane.ALARM, 2, 1, 1)])
