@@ -4,12 +4,16 @@ The service is started as `run` or `run --config FILE`. It doesn't carry that li
 and 70 ms of its start.
 """
 
+import io
 import sys
 from pathlib import Path
 
 
 def main() -> None:
     """Run the command line; errors go to standard error without a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows another in its place
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     match sys.argv[1:]:
         case ["run"]:
             _serve(None)
