@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from gateway import __version__, console, notify, status
+from gateway import RELEASED, __version__, console, notify, status
 from gateway.clock import EpochClock, SystemClock, Timekeeper
 from gateway.config import GatewaySettings, PortTable
 from gateway.control.authorise import Speakers
@@ -124,7 +124,7 @@ class App:
                 start_count=start.start_count,
                 signer=signer,
                 certificates=encode_chains([self.own.chain, *older][:CHAINS_MAX]),
-                not_before=self.own.identity.not_before,
+                not_before=max(self.own.identity.not_before, datetime.fromisoformat(RELEASED).replace(tzinfo=UTC)),
                 interval=settings.delivery.interval,
             ),
             brokers=[f"{broker.host}:{broker.port}" for broker in settings.broker],
@@ -146,7 +146,7 @@ class App:
             confirmed_by_broker=settings.delivery.confirmation == "broker",
         )
         self.recorder.offer = self.uplink.offer
-        self.uplink.on_receipted = self.intake.receipted
+        self.uplink.downlink.on_receipted = self.intake.receipted
         self.outbox.on_trouble = self._storage
         devices = self.registry.devices()
         for device in devices.values():
@@ -304,5 +304,11 @@ def identity(settings: GatewaySettings, clock: Timekeeper) -> tuple[Own, Tls | N
 
 
 def _revocations(settings: GatewaySettings) -> Revocations | None:
+    """Read the revocation list; one that is out of date warns and never blocks."""
     path = settings.identity.revocation_list
-    return load_revocations(path) if path else None
+    if path is None:
+        return None
+    revocations = load_revocations(path)
+    if revocations.stale(datetime.now(UTC)):
+        log.warning("the revocation list is out of date: %s", path)
+    return revocations

@@ -1,10 +1,11 @@
 """The gateway's settings (docs/reference/interfaces.md): read once at start, refused as a whole."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from gateway.errors import SettingsError
 from gateway.event import Position
@@ -40,16 +41,23 @@ def _baud(rate: int) -> int:
     return rate
 
 
-Baud = Annotated[int, AfterValidator(_baud)]
+def _below_max(reserve: int, info: ValidationInfo) -> int:
+    most = info.data.get("max_mb")  # absent where it is a mistake itself
+    if most is not None and reserve >= most:
+        raise Mistake("reserve", _("less than outbox.max_mb, which is {max_mb}"), {"max_mb": most})
+    return reserve
+
+
+Baud = Annotated[int, Field(strict=True), AfterValidator(_baud)]
 Receiver = Annotated[str, AfterValidator(_receiver)]
 
 
 class PositionSettings(Strict):
     """A place, in degrees (WGS 84)."""
 
-    latitude: float = Field(ge=-90, le=90)
-    longitude: float = Field(ge=-180, le=180)
-    accuracy_m: float | None = Field(default=None, ge=0, le=1_000_000)
+    latitude: float = Field(ge=-90, le=90, strict=True)
+    longitude: float = Field(ge=-180, le=180, strict=True)
+    accuracy_m: float | None = Field(default=None, ge=0, le=1_000_000, strict=True)
 
     def position(self) -> Position:
         """Return it as records carry it."""
@@ -70,12 +78,12 @@ class GatewayTable(Strict):
 class DeliveryTable(Strict):
     """`[delivery]`: how C5 is reached and believed."""
 
-    profile: int = Field(default=90, ge=3, le=3600)
+    profile: int = Field(default=90, ge=3, le=3600, strict=True)
     confirmation: Literal["receiver", "broker"] = "receiver"
-    receivers: tuple[Receiver, ...] = ("*",)
+    receivers: tuple[Receiver, ...] = Field(default=("*",), min_length=1)  # without any nothing is ever receipted
     commanders: tuple[Part, ...] = ()
     alarm_paths: Literal["first"] = "first"
-    cloud_events: bool = False
+    cloud_events: bool = Field(default=False, strict=True)
 
     @property
     def interval(self) -> int:
@@ -91,8 +99,10 @@ class DeliveryTable(Strict):
 class OutboxTable(Strict):
     """`[outbox]`: how much disk the records may take."""
 
-    max_mb: int = Field(default=1024, ge=16)
-    alarm_reserve_mb: int = Field(default=64, ge=1)
+    max_mb: int = Field(default=1024, ge=16, strict=True)
+    alarm_reserve_mb: Annotated[int, AfterValidator(_below_max)] = Field(
+        default=64, ge=1, strict=True, validate_default=True
+    )
 
 
 class PortTable(Strict):
@@ -131,10 +141,16 @@ def load(path: Path) -> GatewaySettings:
             "delivery.confirmation: " + _('"broker" asks for protocol = "5" at every broker'),
             _("MQTT 3.1.1 can't tell a delivery from a refusal"),
         )
-    names = [port.name for port in settings.port]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise SettingsError(f"port[{index}].name: " + _("{name} is used twice").format(name=name))
+    for index, port in enumerate(settings.port):
+        for before in settings.port[:index]:
+            if port.name == before.name:
+                raise SettingsError(f"port[{index}].name: " + _("{name} is used twice").format(name=port.name))
+            if os.path.realpath(port.device) == os.path.realpath(before.device):
+                raise SettingsError(
+                    f"port[{index}].device: "
+                    + _("{device} is the device of the port {name} too").format(device=port.device, name=before.name),
+                    _("give each port a device of its own"),
+                )
     return settings
 
 

@@ -68,6 +68,9 @@ async def _answered(line: bytes, handle: Handle) -> dict[str, Any]:
         return await handle(request)
     except C5Error as error:
         return {"error": error.what, "hint": error.hint}
+    except Exception:
+        log.exception("a request of the command line failed")
+        return {"error": _("the service failed on this request"), "hint": _("See its log: journalctl -u c5-gateway")}
 
 
 def ask(state_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:

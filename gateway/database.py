@@ -13,6 +13,7 @@ Source: https://sqlite.org/wal.html, https://sqlite.org/pragma.html#pragma_synch
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import queue
@@ -152,7 +153,7 @@ def _explained(error: Exception, path: Path) -> Exception:
 
 def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:
     try:
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _lock_file(Path(f"{path}.lock"))
     except OSError as error:
         raise StoreError(
             _("{path} can't be opened: {error}").format(path=path, error=error.strerror),
@@ -187,6 +188,15 @@ def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connectio
         os.close(lock)
         raise
     return lock, writer, reader
+
+
+def _lock_file(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # two programs on a store that can't be written are two still
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:

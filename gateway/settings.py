@@ -6,6 +6,7 @@ relative path in it is relative to the file's own folder.
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +24,24 @@ Model = TypeVar("Model", bound=BaseModel)
 Mistake = PydanticCustomError  # a validator raises it with what is allowed
 
 PART: Final = "[a-z0-9][a-z0-9-]{0,62}"
+_LABEL: Final = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+$){_LABEL}")  # what ends in a number is an address, or a mistake
 MISTAKES_TOLD: Final = 8  # of one file at once; the rest follows from these more often than not
 
 
 def _part(text: str) -> str:
     if not is_part(text):
         raise Mistake("topic_part", _("lower-case letters, digits and hyphens: {part}"), {"part": PART})
+    return text
+
+
+def _host(text: str) -> str:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        if not _NAME.fullmatch(text):
+            allowed = _("a DNS name, an IPv4 address, or an IPv6 address without brackets; nothing else")
+            raise Mistake("host", allowed) from None
     return text
 
 
@@ -45,6 +58,7 @@ def _placed(path: Path, info: ValidationInfo) -> Path:
     return Path(info.context["folder"], path) if info.context else path
 
 
+Host = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_host)]
 Part = Annotated[str, AfterValidator(_part)]  # a name that a topic can hold
 ExistingFile = Annotated[Path, AfterValidator(_existing)]
 Folder = Annotated[Path, AfterValidator(_placed)]  # made when it isn't there
@@ -59,10 +73,10 @@ class Strict(BaseModel):
 class BrokerSettings(Strict):
     """One `[[broker]]`."""
 
-    host: str = Field(min_length=1, max_length=253)
-    port: int = Field(default=8883, ge=1, le=65535)
+    host: Host
+    port: int = Field(default=8883, ge=1, le=65535, strict=True)
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    tls: bool = True
+    tls: bool = Field(default=True, strict=True)
 
     @property
     def loopback(self) -> bool:
@@ -85,8 +99,16 @@ class IdentitySettings(Strict):
 
 
 def refuse_bad_transport(brokers: Sequence[BrokerSettings], identity: IdentitySettings) -> None:
-    """Raise SettingsError where a broker is to be reached without TLS over a network, or with it but without a key."""
+    """Raise SettingsError where a broker is used twice, or without TLS over a network, or with it but without a key."""
+    reached: set[tuple[str, int]] = set()
     for index, broker in enumerate(brokers):
+        if (place := (broker.host.lower(), broker.port)) in reached:
+            raise SettingsError(
+                f"broker[{index}].host: "
+                + _("{host}, port {port}, is used twice").format(host=broker.host, port=broker.port),
+                _("name each broker once; a second path is another host or port"),
+            )
+        reached.add(place)
         if not broker.tls and not broker.loopback:
             raise SettingsError(
                 f"broker[{index}].tls: " + _("false is accepted for loopback addresses alone"),

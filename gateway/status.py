@@ -1,5 +1,6 @@
 """A running gateway at a glance, and what the command line may ask of it over the control socket."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,15 @@ async def answer(app: "App", request: dict[str, Any]) -> dict[str, Any]:
             return await glance(app)
         case {"do": "enrol", "label": str(text), "name": str(name), "position": position}:
             device = enrolment(text, name, position)
-            app.registry.enrol(device)
-            reload_devices(app)
+            await asyncio.to_thread(app.registry.enrol, device)  # a card that stalls must not stop the alarms
+            await reload_devices(app)
             return {"id": device.id, "model": device.model}
         case {"do": "revoke", "device": str(device)}:
-            app.registry.revoke(device)
-            reload_devices(app)
+            await asyncio.to_thread(app.registry.revoke, device)
+            await reload_devices(app)
             return {}
         case {"do": "devices"}:
-            return {"devices": listed(app.registry)}
+            return {"devices": await asyncio.to_thread(listed, app.registry)}
         case {"do": "identify", "device": str(device)}:
             app.intake.identify(device)
             return {}
@@ -37,7 +38,7 @@ async def answer(app: "App", request: dict[str, Any]) -> dict[str, Any]:
             raise C5Error(_("the running service doesn't know this request"), _("Restart it after an update."))
 
 
-def enrolment(text: str, name: str, position: list[float] | None) -> Device:
+def enrolment(text: str, name: str, position: Any) -> Device:
     """Return the device that a label's text, a name and a place in degrees describe. Raises C5Error."""
     label = parse(text.strip())
     if isinstance(label, Refused):
@@ -51,8 +52,13 @@ def enrolment(text: str, name: str, position: list[float] | None) -> Device:
         )
     place = None
     if position is not None:
-        latitude, longitude = position
-        place = PositionSettings(latitude=latitude, longitude=longitude).position()
+        match position:
+            case [int() | float() as latitude, int() | float() as longitude] if (
+                -90 <= latitude <= 90 and -180 <= longitude <= 180
+            ):
+                place = PositionSettings(latitude=latitude, longitude=longitude).position()
+            case _:
+                raise C5Error(_("this is no position"), _("Give --latitude (-90 to 90) and --longitude (-180 to 180)."))
     return Device(label.device, label.model, label.key, name, place)
 
 
@@ -71,12 +77,12 @@ def listed(registry: Registry) -> list[dict[str, Any]]:
     ]
 
 
-def reload_devices(app: "App") -> None:
+async def reload_devices(app: "App") -> None:
     """Take up what the command line changed in the file of enrolled devices.
 
     A device that comes new, or anew, has no known counter: what it says is flagged until it has answered a challenge.
     """
-    devices = app.registry.devices()
+    devices = await asyncio.to_thread(app.registry.devices)
     for known in app.intake.glance():
         if known["id"] not in devices:
             app.intake.revoke(known["id"])
@@ -106,7 +112,7 @@ async def glance(app: "App") -> dict[str, Any]:
                    "oldest": waiting[name].oldest}
             for lane, name in LANE_NAMES.items()
         },
-        "receipts": app.uplink.receipts,
+        "receipts": app.uplink.downlink.receipts,
         "ports": [
             {"name": name, "open": link.port.trouble is None, "frames": link.frames, "noise": link.noise,
              "trouble": link.port.trouble}

@@ -19,6 +19,7 @@ from typing import Final
 from gateway import topics
 from gateway.c5.account import Account
 from gateway.c5.epochs import Epoch, Epochs
+from gateway.c5.holding import Holding
 from gateway.c5.presence import Presence
 from gateway.c5.reports import Reports
 from gateway.c5.signers import Signer, Signers
@@ -30,7 +31,7 @@ from gateway.signing import cose, record
 from gateway.signing.certificate import Revocations, thumbprint
 from gateway.signing.chains import decode_chains
 from gateway.signing.message import Centre as Heartbeat
-from gateway.signing.message import Receipt, encode
+from gateway.signing.message import Receipt, State, decode, encode
 from gateway.signing.record import SYNCHRONISED
 from gateway.topics import Arrival, Route
 
@@ -46,6 +47,7 @@ class Centre:
         self.accounts: dict[str, Account] = {}
         self._signer = signer
         self._signers = signers
+        self._holding = Holding(self.reports)
         self._waiting: dict[str, tuple[Route, bytes]] = {}
         self._due: set[str] = set()  # gateways that a receipt may be due for
         self._heartbeat_us = 0
@@ -70,14 +72,18 @@ class Centre:
             if entry:
                 account.route = entry.route
                 account.presence = Presence(entry.epoch, entry.number)
+                if entry.online:
+                    account.presence.restore(_read_state(entry.state), now)
         for report in snapshot.reports:
             if report.gateway in self.accounts:
                 self.accounts[report.gateway].restore(report, now)
+        held = [report for report in snapshot.reports if report.type == "record.held"]
+        self._holding.restore(held, snapshot.held, now)
         for kept in snapshot.unproven:
             envelope = cose.parse(kept.wire, "record")
-            assert not isinstance(envelope, Refused)
-            content = record.decode(envelope.payload)
-            assert not isinstance(content, Refused)
+            content = envelope if isinstance(envelope, Refused) else record.decode(envelope.payload)
+            if isinstance(envelope, Refused) or isinstance(content, Refused):
+                continue  # kept by older software, which allowed more
             unproven = Unproven(content, envelope, envelope.digest)
             self._account(kept.route.gateway).unproven[unproven.digest] = unproven
 
@@ -123,8 +129,13 @@ class Centre:
 
     def tick(self, now: float) -> list[Action]:
         """Time passed."""
+        self._holding.tick(now)
         self._due.update(self.accounts)
         return [action for account in self.accounts.values() if (action := account.tick(now)) is not None]
+
+    def failed(self, gateway: str) -> None:
+        """Report that the caller failed on a message of this gateway's topic: a mistake of ours."""
+        self._refused("record.refused", gateway, "a message on which this receiver failed: its log says where")
 
     def receipts(self, now: float, now_us: int) -> list[tuple[str, bytes]]:
         """Return the receipts that are due, signed, each with its topic."""
@@ -168,13 +179,15 @@ class Centre:
         unknown = [verdict for verdict in verdicts if isinstance(verdict, UnknownSigner)]
         unproven = [verdict for verdict in verdicts if isinstance(verdict, Unproven)]
         verified = [verdict for verdict in verdicts if isinstance(verdict, Verified)]
-        actions: list[Action] = [Learn(signer) for signer in learned]
+        actions: list[Action] = [self._learn(signer) for signer in learned]
         if len(verified) < len(verdicts):
             for verdict in verdicts:
                 if isinstance(verdict, Refused):
                     self._refused("record.refused", gateway, verdict.reason)
             if unknown:
-                self._refused("record.held", gateway, "records held until their signer's certificate comes")
+                named = gateway if gateway in self.accounts else ""
+                for signer in {verdict.envelope.thumbprint for verdict in unknown}:
+                    self._holding.hold(gateway, signer, named, now)
                 actions.append(Keep(Kept(route, lane, arrived_us, unknown)))
             if unproven and (new := self._account(gateway).keep(unproven)):
                 actions.append(Keep(Kept(route, lane, arrived_us, new)))
@@ -197,6 +210,10 @@ class Centre:
         if learned:
             verdicts = verify(items, gateway, lane, self._finder(gateway), arrived_us)
         return verdicts, learned
+
+    def _learn(self, signer: Signer) -> Learn:
+        self._holding.come(signer.gateway, signer.thumbprint)
+        return Learn(signer)
 
     def _finder(self, gateway: str) -> Callable[[bytes], Signer | None]:
         return partial(self._signers.find, gateway)
@@ -235,8 +252,15 @@ class Centre:
             if isinstance(offered, Refused):
                 self._refused("certificates.refused", gateway, offered.reason)
             else:
-                actions.append(Learn(offered))
+                actions.append(self._learn(offered))
         if gateway in self._waiting and actions:
             state_route, state = self._waiting.pop(gateway)
             actions += self._state(state_route, state, arrived_us, now)
         return actions
+
+
+def _read_state(wire: bytes) -> State | None:
+    """Read a state that was verified before it was stored; None if the file was damaged since."""
+    envelope = cose.parse(wire, "state")
+    content = None if isinstance(envelope, Refused) else decode("state", envelope.payload)
+    return content if isinstance(content, State) else None

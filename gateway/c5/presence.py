@@ -7,6 +7,8 @@ The rules (wire.md, section 3, "state"):
 2. "offline" ends its own connection for good, and orders nothing.
 3. Three intervals of silence end a connection until its next state.
 4. A gateway with no connection left is offline. A new epoch ends all connections of the one before it.
+5. When C5 starts anew, the connection of the newest state that it has is there, as if the state came now: nobody has
+   listened for its silence.
 """
 
 from dataclasses import dataclass
@@ -57,6 +59,13 @@ class Presence:
         newest = state.number >= self.number
         self.number = max(self.number, state.number)
         return newest
+
+    def restore(self, state: State | None, now: float) -> None:
+        """Take in the newest state from before this start, of a gateway that was online then (rule 5)."""
+        if state is not None and state.online and state.epoch == self.epoch:
+            silent_at = now + SILENT_INTERVALS * state.interval
+            before = state.number - 1  # the broker's retained copy counts once more
+            self._connections[state.connection] = _Connection(before, silent_at)
 
     def tick(self, now: float) -> None:
         """Time passed (rule 3)."""

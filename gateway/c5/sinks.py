@@ -2,15 +2,17 @@
 
 The ledger is the truth, a sink is a copy: a sink that stands still or fails (a full disk, a reader that has gone) never
 delays a receipt. Lines wait for it within `WAITING`, in memory; what comes beyond is left out, counted and reported,
-and is still in the ledger. Each message's lines are tried once.
+and is still in the ledger. Each message's lines are tried once. Data that JSON can't hold becomes null.
 """
 
 import json
+import logging
 import os
 import queue
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -18,6 +20,8 @@ from gateway.c5.values import Committed, Outcome
 from gateway.c5.verifier import Verified
 from gateway.event import CONTACT_ID, LANE_NAMES, TEST, UNPROVEN, Position
 from gateway.signing.record import Record
+
+log = logging.getLogger(__name__)
 
 WAITING: Final = 2048  # messages, of at most 16 KiB
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,16 +56,24 @@ def describe(content: Record) -> dict[str, Any]:
     }
 
 
-def lines(committed: Committed) -> Iterable[str]:
-    """Yield a line for each record of a batch that is new."""
+def lines(committed: Committed, nulled: Callable[[Record], None]) -> Iterable[bytes]:
+    """Yield a line for each record of a batch that is new. `nulled` is told of one whose data JSON can't hold."""
     batch, outcome = committed.batch, committed.outcome
     verified, done = moment(batch.verified_us), moment(committed.committed_us)
     for index, entry in enumerate(batch.records):
         if index in outcome.known:
             continue
-        line = describe(entry.record)
-        line |= {"received": verified, "sha256": entry.digest.hex(), "verified": verified, "committed": done}
-        yield json.dumps(line | _remarks(index, entry, outcome), ensure_ascii=False, allow_nan=False) + "\n"
+        remarks = {"received": verified, "sha256": entry.digest.hex(), "verified": verified, "committed": done}
+        remarks |= _remarks(index, entry, outcome)
+        try:
+            yield _line(describe(entry.record) | remarks)
+        except (ValueError, TypeError, RecursionError):  # say, a number of more digits than Python writes
+            nulled(entry.record)
+            yield _line(describe(replace(entry.record, data=None)) | remarks | {"data": None})
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def _remarks(index: int, entry: Verified, outcome: Outcome) -> dict[str, Any]:
@@ -105,6 +117,7 @@ class JsonLines:
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
         self._torn = False  # a line was begun and not ended
         self.left_out = 0  # records
+        self.nulled = 0  # records without their data
         self.trouble: str | None = None  # why the last lines could not be written
         self._thread.start()
 
@@ -129,12 +142,17 @@ class JsonLines:
             try:
                 if file is None:
                     file = self._open()
-                self._write(file, "".join(lines(committed)).encode())
-            except OSError as error:
+                self._write(file, b"".join(lines(committed, self._nulled)))
+            except Exception as error:  # noqa: BLE001  # whatever it is, the lines after these are to be written
                 self.left_out += len(committed.batch.records)
-                self.trouble = error.strerror
+                self.trouble = error.strerror if isinstance(error, OSError) else type(error).__name__
             else:
                 self.trouble = None
+
+    def _nulled(self, content: Record) -> None:
+        level = logging.DEBUG if self.nulled else logging.WARNING  # once: whoever sends such data may send much of it
+        self.nulled += 1
+        log.log(level, "The data of %s can't be JSON, its line says null for it", content.identity)
 
     def _open(self) -> int:
         if self._path == "-":

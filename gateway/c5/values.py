@@ -144,6 +144,7 @@ class Snapshot:
     seen: Sequence[Seen]
     unproven: Sequence[KeptRecord]
     reports: Sequence[Report]  # that have not ended
+    held: Sequence[tuple[str, bytes]] = ()  # gateway and thumbprint of the unknown signers of what is held
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,13 @@ from gateway.clock import SystemClock
 from gateway.config import GatewaySettings
 from gateway.drivers.serial_port import try_open
 from gateway.errors import C5Error, CertificateError, LinkError
-from gateway.event import LANE_NAMES, Lane
-from gateway.identity.keystore import Own
+from gateway.event import LANE_NAMES
+from gateway.identity.keystore import Own, load_revocations
 from gateway.mqtt import Broker, Connection
 from gateway.registry.devices import Registry
 from gateway.settings import BrokerSettings, find_settings
 from gateway.signing import message
+from gateway.signing.chains import encode_chains
 from gateway.signing.cose import Envelope, Signer, VerifyingKey, parse
 from gateway.signing.message import Centre
 from gateway.text import _
@@ -115,6 +116,19 @@ def _identity(settings: GatewaySettings) -> Iterator[Finding]:
     if tls is not None:
         yield _days(_("TLS certificate"), tls.days_left(now), tls.not_after)
     yield _signature(own)
+    if (path := settings.identity.revocation_list) is not None:
+        yield _revocations(path, now)
+
+
+def _revocations(path: Path, now: datetime) -> Finding:
+    what = _("revocation list")
+    try:
+        stale = load_revocations(path).stale(now)
+    except C5Error as error:
+        return Finding(what, "failed", error.what, error.hint)
+    if stale:
+        return Finding(what, "warning", _("out of date"), _("Fetch the newest from the authority."))
+    return Finding(what, "ok", _("read"))
 
 
 def _days(what: str, days: int, end: datetime) -> Finding:
@@ -201,7 +215,9 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Find
 
     try:
         async with asyncio.timeout(PROBE_DEADLINE):
-            protocol, refused = await _refused(dial, route)
+            protocol, refused = await _refused(
+                dial, route, encode_chains([app.identity(settings, SystemClock())[0].chain])
+            )
     except (LinkError, CertificateError) as error:
         return [Finding(what, "failed", error.what, error.hint)]
     except TimeoutError:
@@ -220,11 +236,12 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Find
 
 
 async def _refused(
-    dial: Callable[[Callable[[str], None]], Awaitable[Connection]], route: Route
+    dial: Callable[[Callable[[str], None]], Awaitable[Connection]], route: Route, chains: bytes
 ) -> tuple[str, list[str]]:
-    """Return the protocol spoken, and the event topics that the broker refuses (MQTT 3.1.1 has no way to say so).
+    """Return the protocol spoken, and the topics that the broker refuses (MQTT 3.1.1 has no way to say so).
 
-    An empty sequence of records is nothing to C5, and to the broker a publish like any other. A broker may end the
+    An empty sequence of records is nothing to C5, and to the broker a publish like any other; the certificates are
+    what the service publishes there. Its state can't be tried without saying something untrue. A broker may end the
     connection with its refusal (mosquitto does), so the next topic is asked about on a new one.
     """
     refused: list[str] = []
@@ -233,11 +250,12 @@ async def _refused(
     try:
         await connection.subscribe([route.topic("receipt"), route.topic("command")])
         await connection.subscribe([CENTRE, f"{CENTRE_CERTIFICATES}/+"])
-        for lane in LANE_NAMES:
-            connection.publish(route.event(Lane(lane)), b"", on_ack=answers.put_nowait)
+        tried = {route.event(lane): b"" for lane in LANE_NAMES} | {route.topic("certificates"): chains}
+        for topic, payload in tried.items():
+            connection.publish(topic, payload, retain=payload != b"", on_ack=answers.put_nowait)
             code = await answers.get()
             if code is None or code >= REFUSAL:
-                refused.append(route.event(Lane(lane)))
+                refused.append(topic)
                 connection.abort()
                 answers = asyncio.Queue()
                 connection = await dial(partial(_ended, answers))

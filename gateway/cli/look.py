@@ -37,6 +37,15 @@ def _show(found: dict[str, Any]) -> None:
     for device in found["devices"]:
         heard = _("not heard yet") if device["heard_s"] is None else _("heard {s} s ago").format(s=device["heard_s"])
         say(f"  {device['id']}   {device['name'] or device['model']}: {heard}")
+    clock = found["clock"]
+    say(
+        "  "
+        + (
+            _("clock synchronised within {uncertainty_ms} ms").format(**clock)
+            if clock["source"]
+            else _("clock not synchronised")
+        )
+    )
     for name, certificate in found["certificates"].items():
         say("  " + _("certificate {name}: {days_left} days left").format(name=name, **certificate))
     for trouble in found["troubles"]:

@@ -4,7 +4,8 @@ Rules (wire.md, section 3 "receipt"):
 
 1. `up to` covers all of 1..up to of that epoch, except what the receipt lists as missing.
 2. A receipt for more than was ever signed in the present epoch is refused, whole.
-3. For an earlier epoch it counts as far as this store knows the epoch; an entry says nothing of other epochs.
+3. For an earlier epoch it counts as far as this store knows the epoch; an entry says nothing of other epochs. What is
+   missing of an epoch that the store doesn't know is lost.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ class Claim:
 
     covered: tuple[Run, ...]
     missing: tuple[Run, ...]
+    unknown: tuple[tuple[Lane, tuple[bytes, int, int]], ...] = ()  # missing, of epochs that this store doesn't know
 
 
 UpTo = Mapping[Lane, list[tuple[bytes, int]]]
@@ -47,4 +49,5 @@ def judge(
         for epoch, first, last in entries
         if epoch in ordinals and (epoch != present or first <= signed[lane])
     ]
-    return Claim(tuple(covered), tuple(lacking))
+    unknown = [(lane, entry) for lane, entries in missing.items() for entry in entries if entry[0] not in ordinals]
+    return Claim(tuple(covered), tuple(lacking), tuple(unknown))

@@ -1,7 +1,7 @@
 """Is the centre there? Broker up and centre down looks like delivery, and is none.
 
-The centre is heard by its heartbeat and by receipts. Time counts from the connection's start: while there is no link,
-its silence says nothing of the centre.
+The centre is heard by its heartbeat and by newer receipts than the last. Only time with a connection counts: while
+there is none, its silence says nothing of the centre.
 
 Source: wire.md, section 3 ("`c5/v1/centre`").
 """
@@ -33,6 +33,7 @@ class CentreWatch:
         self._profile_us = round(profile * 1e6)
         self._grace = max(profile, SILENCE_MIN)
         self._heard_at = now
+        self._left_at: float | None = now  # since when there has been no connection
         self._newest_us: dict[str, int] = {}
         self._silent = False
 
@@ -47,8 +48,15 @@ class CentreWatch:
         return None if self._silent else self._heard_at + self._grace
 
     def connected(self, now: float) -> None:
-        """A connection began; the centre's time to be heard begins with it."""
-        self._heard_at = max(self._heard_at, now) if not self._silent else self._heard_at
+        """A connection began; the centre's time to be heard goes on with it."""
+        if self._left_at is not None:
+            self._heard_at += now - self._left_at
+            self._left_at = None
+
+    def disconnected(self, now: float) -> None:
+        """The connection ended; the centre's time stands still."""
+        if self._left_at is None:
+            self._left_at = now
 
     def heartbeat(self, name: str, time_us: int, now: float, clock_us: int | None = None) -> Restored | None:
         """Take a receiver's heartbeat: one no newer than its last is a recording.

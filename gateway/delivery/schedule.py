@@ -34,6 +34,7 @@ from gateway.ranges import RangeSet
 SEQUENCE_MAX: Final = 16_384  # bytes of one publish
 LOW_WATER: Final = 4 * SEQUENCE_MAX  # bytes: below this a lane wants more from the outbox
 FRESH_MAX: Final = 256  # records signed since they were last caught up, kept in memory for each lane
+WINDOW_MAX: Final = 64  # batches in flight at most, whatever the broker allows: 1 MiB
 UNRECEIPTED_MAX: Final = 8192  # batches of a lane acknowledged and waiting for a receipt; then the lane waits too
 REPEAT: Final = 60.0  # seconds from PUBACK to the next try
 SILENT_REPEAT: Final = 60.0  # the first of 1, 2, 4 … minutes while the centre is silent
@@ -234,7 +235,7 @@ class Schedule:
 
         Of the broker's window, alarms may fill all, status leaves an eighth free, telemetry a quarter.
         """
-        window = max(1, receive_maximum)
+        window = max(1, min(receive_maximum, WINDOW_MAX))
         self._slots = {
             Lane.ALARM: window,
             Lane.STATUS: max(1, window - max(1, window // 8)),
@@ -336,6 +337,10 @@ class Schedule:
         if self._silent and not silent:
             self.restart()
         self._silent = silent
+
+    def covers(self, run: Run) -> bool:
+        """Whether receipts cover all of a run."""
+        return not self._lanes[run.lane].left_of(run)
 
     def restart(self) -> None:
         """Send everything unreceipted again, as on a new connection."""

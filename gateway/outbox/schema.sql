@@ -23,6 +23,13 @@ CREATE TABLE head (              -- the last durable record of each lane: what t
     digest BLOB NOT NULL,
     receipted INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE receipted (         -- what C5 has of each epoch, merged: to answer it truly if it should ask again
+    lane INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (lane, ordinal, first)
+) WITHOUT ROWID;
 CREATE TABLE device (            -- the upward counters, stored with the record that the frame caused
     device TEXT PRIMARY KEY,
     counter INTEGER NOT NULL,    -- the last accepted, and its frame's tag

@@ -16,13 +16,14 @@ from gateway.event import Lane
 from gateway.signing.message import Head
 
 EVENTS_KEPT: Final = 65  # event numbers of a device: the highest and the 64 below
+EPOCHS_KEPT: Final = 1000  # starts of which it is known what C5 has, after their last record is gone
 READ_ROWS: Final = 512  # rows and bytes of one reading for delivery
 READ_BYTES: Final = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What the store knew when this epoch began: `receipted` are heads that C5 has, `epochs` the ordinals by epoch."""
+    """What the store knew when this epoch began: `receipted` is what C5 has, `epochs` the ordinals by epoch."""
 
     ordinal: int
     epoch: bytes
@@ -47,11 +48,11 @@ def look(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
     (stored,) = connection.execute("SELECT max(value) FROM fact WHERE name = 'start_count'").fetchone()
     (last,) = connection.execute("SELECT max(ordinal) FROM epoch").fetchone()
     epochs = dict(connection.execute("SELECT ordinal, epoch FROM epoch"))
-    heads, receipted = {}, []
-    for lane, ordinal, sequence, digest, done in connection.execute("SELECT * FROM head"):
-        heads[Lane(lane)] = Head(epochs[ordinal], sequence, digest)
-        if done:
-            receipted.append(Run(Lane(lane), ordinal, sequence, sequence))
+    heads = {
+        Lane(lane): Head(epochs[ordinal], sequence, digest)
+        for lane, ordinal, sequence, digest, _done in connection.execute("SELECT * FROM head")
+    }
+    receipted = tuple(Run(Lane(lane), *rest) for lane, *rest in connection.execute("SELECT * FROM receipted"))
     devices = {
         device: DeviceState(device, counter, tag, seen, bool(proven), highest, key_id)
         for device, counter, tag, seen, proven, highest, key_id in connection.execute("SELECT * FROM device")
@@ -68,7 +69,7 @@ def look(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
     )
     count = ((stored or 0) + 1) % 2**32
     return Start(
-        (last or 0) + 1, epoch(count, random4), count, True, heads, tuple(receipted),
+        (last or 0) + 1, epoch(count, random4), count, True, heads, receipted,
         {epoch: ordinal for ordinal, epoch in epochs.items()}, devices, events, chain, older,
     )  # fmt: skip
 
@@ -84,8 +85,10 @@ def begin(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start
     """Begin an epoch, and forget those of which nothing is left."""
     connection.execute(
         "DELETE FROM epoch WHERE ordinal NOT IN (SELECT ordinal FROM record UNION SELECT ordinal FROM head)"
-        " AND ordinal < (SELECT max(ordinal) FROM epoch)"
+        " AND ordinal NOT IN (SELECT ordinal FROM epoch ORDER BY ordinal DESC LIMIT ?)",
+        (EPOCHS_KEPT,),
     )
+    connection.execute("DELETE FROM receipted WHERE ordinal NOT IN (SELECT ordinal FROM epoch)")
     start = replace(look(connection, random4, chain), unstored=False)
     resume(connection, start)
     return start
@@ -165,8 +168,20 @@ def receipt(connection: sqlite3.Connection, runs: Sequence[Run]) -> None:
             " (SELECT 1 FROM head WHERE (lane, ordinal, sequence) = (record.lane, record.ordinal, record.sequence))",
             place,
         )
+        _merge(connection, run)
         if run.lane is not Lane.TELEMETRY:
             connection.execute(f"UPDATE event SET stage = 2 WHERE stage < 2 AND {where}", place)  # noqa: S608
+
+
+def _merge(connection: sqlite3.Connection, run: Run) -> None:
+    """Add a run to what C5 has, as one range with its neighbours."""
+    touching = "FROM receipted WHERE lane = ? AND ordinal = ? AND first <= ? AND last >= ?"
+    place = (run.lane, run.ordinal, run.last + 1, run.first - 1)
+    first, last = connection.execute(f"SELECT min(first), max(last) {touching}", place).fetchone()
+    connection.execute(f"DELETE {touching}", place)  # a constant
+    first = run.first if first is None else min(first, run.first)
+    last = run.last if last is None else max(last, run.last)
+    connection.execute("INSERT INTO receipted VALUES (?, ?, ?, ?)", (run.lane, run.ordinal, first, last))
 
 
 def read(connection: sqlite3.Connection, want: Want) -> tuple[list[Item], bool]:

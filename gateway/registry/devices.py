@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ from gateway.text import _
 
 FILE: Final = "devices.json"
 NAME_MAX: Final = 63
+KEY_BYTES: Final = 16
+LOCK_TRIES: Final = 20
+LOCK_PAUSE: Final = 0.1  # seconds
 
 
 class EnrolmentError(C5Error):
@@ -87,17 +91,26 @@ class Registry:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, Device]]:
-        try:
-            lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:  # the folder is the lock: nobody owns it less than who may write in it
+            lock = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise self._unwritable(error) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._wait(lock)
             devices = self.devices()
             yield devices
             self._replace(devices)
         finally:
             os.close(lock)
+
+    @staticmethod
+    def _wait(lock: int) -> None:
+        for _try in range(LOCK_TRIES):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(LOCK_PAUSE)
+        raise EnrolmentError(_("another program is changing the enrolled devices"), _("Try again in a moment."))
 
     def _replace(self, devices: dict[str, Device]) -> None:
         text = json.dumps({"devices": [_written(device) for device in devices.values()]}, indent=1)
@@ -145,10 +158,13 @@ def _written(device: Device) -> dict[str, Any]:
 
 def _read(entry: dict[str, Any]) -> Device:
     position = entry["position"]
+    key = base64.b64decode(entry["key"], validate=True)
+    if len(key) != KEY_BYTES:
+        raise ValueError(_("a key of {count} bytes").format(count=len(key)))
     return Device(
         entry["id"],
         entry["model"],
-        base64.b64decode(entry["key"], validate=True),
+        key,
         entry["name"],
         Position(**position) if position else None,
     )

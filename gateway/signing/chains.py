@@ -13,6 +13,7 @@ from gateway.errors import Refused
 from gateway.signing import deterministic
 from gateway.signing.certificate import CERTIFICATE_MAX, CHAIN_MAX
 
+PAYLOAD_MAX: Final = 65_536  # bytes of all chains in one message
 CHAINS_MAX: Final = 16  # certificates that one gateway has anything unreceipted under, and the present one
 Chain = tuple[bytes, ...]
 
@@ -24,7 +25,7 @@ def encode_chain(chain: Sequence[bytes]) -> bytes:
 
 def decode_chain(payload: bytes) -> Chain | Refused:
     """Read one chain; nothing of it is proven."""
-    return _chain(deterministic.decode(payload))
+    return _chain(_read(payload))
 
 
 def encode_chains(chains: Sequence[Sequence[bytes]]) -> bytes:
@@ -34,7 +35,7 @@ def encode_chains(chains: Sequence[Sequence[bytes]]) -> bytes:
 
 def decode_chains(payload: bytes) -> list[Chain] | Refused:
     """Read a gateway's chains; nothing of them is proven."""
-    value = deterministic.decode(payload)
+    value = _read(payload)
     if isinstance(value, Refused):
         return value
     if type(value) is not list or not 1 <= len(value) <= CHAINS_MAX:
@@ -46,6 +47,10 @@ def decode_chains(payload: bytes) -> list[Chain] | Refused:
             return chain
         chains.append(chain)
     return chains
+
+
+def _read(payload: bytes) -> Any | Refused:
+    return Refused("chains too long") if len(payload) > PAYLOAD_MAX else deterministic.decode(payload)
 
 
 def _chain(value: Any) -> Chain | Refused:

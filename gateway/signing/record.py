@@ -14,7 +14,7 @@ from gateway.signing import deterministic
 from gateway.topics import is_part
 
 ZEROS: Final = bytes(32)  # the `previous` of a lane's first record ever
-INT_MAX: Final = 2**63 - 1  # what a store can hold; 292 000 years of microseconds
+INT_MAX: Final = 2**53 - 1  # 285 years of microseconds; a thousand times as much still fits a store
 UNKNOWN_MS: Final = 2**32 - 1  # an uncertainty nobody knows
 _OPTIONAL: Final = (6, 11, 12, 13)  # absent, or of their type: never null
 SYNCHRONISED: Final = frozenset({2, 3})  # clock sources that know the time: NTP, GNSS
@@ -90,7 +90,7 @@ def encode(record: Record) -> bytes:
 
 
 def is_uint(value: object) -> bool:
-    """Whether this is an unsigned integer that a store can hold (a CBOR true is none)."""
+    """Whether this is an unsigned integer that a store can hold, with room for sums (a CBOR true is none)."""
     return type(value) is int and 0 <= value <= INT_MAX
 
 

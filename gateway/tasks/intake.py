@@ -29,7 +29,7 @@ from gateway.fieldlink.actions import (
     UnreadableEvent,
 )
 from gateway.fieldlink.freshness import Counters
-from gateway.fieldlink.message import EventMessage
+from gateway.fieldlink.message import EventMessage, Ignored
 from gateway.fieldlink.seal import Direction, read_header
 from gateway.fieldlink.session import WINDOW, DeviceSession
 from gateway.sensing.interpret import interpret
@@ -190,9 +190,10 @@ class Intake:
                 case Heard(message, unproven):
                     self._heard(known, now, write)
                     event = interpret(device, message, unproven=unproven, position=known.device.position)
-                    if event is not None:
-                        self._recorder.record(event, self._state(known))
-                        continue
+                    if event is not None and self._recorder.record(event, self._state(known)) is not None:
+                        continue  # its counters are with its record
+                    if isinstance(message, Ignored):
+                        self._count("ignored")
                 case RepeatedEvent():
                     self._heard(known, now, write)
                 case Proven() | CommandEnded():

@@ -84,7 +84,7 @@ def explain_refusal(topic: str, code: int) -> str:
     match code:
         case 0x87:
             return _(
-                "the broker doesn't allow {topic} (not authorised): nothing of this lane reaches C5. "
+                "the broker doesn't allow {topic} (not authorised): nothing of it reaches C5. "
                 "Its access list must allow it to the name in this gateway's certificate."
             ).format(topic=topic)
         case 0x97:

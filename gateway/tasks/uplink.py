@@ -10,24 +10,22 @@ again; a receipt is judged by `Speakers` (whose word is it?) and `coverage` (wha
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.control.authorise import Speakers
-from gateway.delivery import coverage
 from gateway.delivery.backoff import Backoff
-from gateway.delivery.item import Item, Run, Want
-from gateway.delivery.link import CentreWatch, Restored
+from gateway.delivery.item import Item, Want
+from gateway.delivery.link import CentreWatch
 from gateway.delivery.schedule import REPEAT, Batch, Schedule
-from gateway.errors import LinkError, Refused
+from gateway.errors import LinkError
 from gateway.event import LANE_NAMES, Event, Lane
-from gateway.sensing.limit import Limiter
-from gateway.signing.record import SYNCHRONISED
 from gateway.tasks import said
+from gateway.tasks.downlink import Downlink
 from gateway.tasks.said import Self
 from gateway.text import _
-from gateway.topics import CENTRE, CENTRE_CERTIFICATES
+from gateway.topics import CENTRE_CERTIFICATES
 
 if TYPE_CHECKING:
     from gateway.clock import Timekeeper
@@ -79,9 +77,6 @@ class Uplink:
         self._schedule = schedule
         self._recorder = recorder
         self._store = store
-        self._speakers = speakers
-        self._watch = watch
-        self._ordinals = {**ordinals, own.epoch: own.ordinal}
         self._clock = clock
         self._backoff = Backoff(0.5, RECONNECT_MAX, random)
         self._cloud_events = cloud_events
@@ -94,9 +89,7 @@ class Uplink:
         self._reads: set[asyncio.Task[None]] = set()
         self._refusals: dict[Lane, int] = {}
         self._refused_at = -STATE_PAUSE
-        self._refused_receipts: Limiter[str] = Limiter()
-        self._restarted_at = -RESTART_PAUSE
-        self._declared_at: dict[Lane, float] = {}
+        self._channels: dict[str, tuple[int, float]] = {}  # refused ones: how often, and until when they are held back
         self._state_at = -STATE_PAUSE
         self._state_due = False
         self._state_unanswered = False
@@ -104,8 +97,19 @@ class Uplink:
         self._connections = 0
         self.broker: str | None = None  # where we are connected
         self.troubles: dict[str, str] = {}
-        self.receipts = 0
-        self.on_receipted: Callable[[Sequence[Run]], None] = lambda _runs: None
+        self.downlink = Downlink(
+            own=own,
+            schedule=schedule,
+            recorder=recorder,
+            store=store,
+            speakers=speakers,
+            watch=watch,
+            ordinals=ordinals,
+            clock=clock,
+            troubles=self.troubles,
+            pump=self.pump,
+            confirmed_by_broker=confirmed_by_broker,
+        )
 
     # The connection.
 
@@ -133,7 +137,7 @@ class Uplink:
         route = self._own.route
         will = (route.topic("state"), self._signed_state(online=False))
         try:
-            connection = await self._dial(broker, will, self._arrived, self._on_closed)
+            connection = await self._dial(broker, will, self.downlink.arrived, self._on_closed)
         except LinkError as error:
             self._link_failed(broker, error.what, error.hint)
             return
@@ -148,20 +152,20 @@ class Uplink:
                 self._backoff.reset()
             self.broker = self._connection = None
             self._schedule.disconnected()
+            self.downlink.disconnected(self._clock.monotonic())
             if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # we are in one
                 await self._goodbye(connection)
                 # A cancellation that came together with a LinkError is not in flight any more: it must not be lost.
                 raise asyncio.CancelledError
 
     async def _serve(self, broker: str, connection: "Connection") -> None:
-        route, now = self._own.route, self._clock.monotonic()
         names = asyncio.ensure_future(connection.subscribe([f"{CENTRE_CERTIFICATES}/+"]))
-        subscribed = asyncio.ensure_future(connection.subscribe([route.topic("receipt"), CENTRE]))
+        subscribed = asyncio.ensure_future(connection.subscribe(self.downlink.topics))
         self._connection = connection
         self._send("certificates", self._own.certificates)
         self._state_unanswered = False
         self._send("state", self._signed_state(online=True))
-        self._watch.connected(now)
+        self.downlink.connected(self._clock.monotonic())
         limit = connection.maximum_packet
         self._schedule.connected(connection.receive_maximum - OWN_SLOTS, *([limit - 512] if limit else []))
         self.pump()
@@ -206,12 +210,10 @@ class Uplink:
         self.troubles["link"] = f"{reason}. {hint}" if hint else reason
 
     def _deadline(self) -> float:
-        watch = None if self._confirmed_by_broker else self._watch.deadline
         deadlines = (
             self._state_deadline,
             self._schedule.deadline,
-            watch,
-            self._refused_receipts.deadline,
+            self.downlink.deadline,
             self._clock.monotonic() + REPEAT,
         )
         return min(deadline for deadline in deadlines if deadline is not None)
@@ -223,21 +225,11 @@ class Uplink:
             return None
         return self._state_at + (STATE_PAUSE if self._state_due else self._own.interval)
 
-    def _state_answered(self, _code: int) -> None:
-        self._state_unanswered = False
-        self._wake.set()
-
     def _tick(self, now: float) -> None:
         self._schedule.tick(now)
         if (state := self._state_deadline) is not None and now >= state:
             self._send("state", self._signed_state(online=True))
-        if not self._confirmed_by_broker and (silent := self._watch.tick(now)) is not None:
-            self._schedule.silent(silent=True)
-            self.troubles["centre"] = said.explain_silence(silent.seconds)
-            log.warning("the centre is silent")
-            self._record("centre.silent", {"seconds": round(silent.seconds)})
-        for reason, count in self._refused_receipts.tick(now):
-            self._report_refused_receipts(reason, count)
+        self.downlink.tick(now)
         self.pump()
 
     # Out.
@@ -281,8 +273,7 @@ class Uplink:
             self._schedule.unread(want, items, now)
             self._wake.set()
         else:
-            for run in self._schedule.loaded(want, items, complete=complete):
-                self._declare(run, "lost", now)
+            self.downlink.lost(self._schedule.loaded(want, items, complete=complete))
         self.pump()
 
     def _acknowledged(self, batch: Batch, code: int) -> None:
@@ -305,96 +296,36 @@ class Uplink:
         self.pump()
 
     def _send(self, channel: str, payload: bytes) -> None:
+        """Publish a retained message; a channel that the broker refuses is held back, as lanes are."""
+        now = self._clock.monotonic()
         if channel == "state":
-            self._state_at = self._clock.monotonic()
+            self._state_at = now
             self._state_due = False
-        if self._connection is not None:
-            answered = None
-            if channel == "state":
-                self._state_unanswered = True
-                answered = self._state_answered
-            self._connection.publish(self._own.route.topic(channel), payload, retain=True, on_ack=answered)
+        if self._connection is None or now < self._channels.get(channel, (0, now))[1]:
+            return
+        self._state_unanswered |= channel == "state"
+        answered = partial(self._answered, channel)
+        self._connection.publish(self._own.route.topic(channel), payload, retain=True, on_ack=answered)
+
+    def _answered(self, channel: str, code: int) -> None:
+        if channel == "state":
+            self._state_unanswered = False
+        tries, _until = self._channels.pop(channel, (0, 0.0))
+        if code >= REFUSAL:
+            now = self._refused_at = self._clock.monotonic()
+            self._channels[channel] = (tries + 1, now + min(REPEAT, 2.0 ** (tries + 1)))
+            if not tries:
+                topic = self._own.route.topic(channel)
+                self.troubles[f"refused {channel}"] = what = said.explain_refusal(topic, code)
+                log.warning("the broker refuses %s (0x%02x): %s", topic, code, what)
+        elif tries:
+            del self.troubles[f"refused {channel}"]
+        self._wake.set()
 
     def _signed_state(self, *, online: bool) -> bytes:
         self._states += online
         heads, number = (self._recorder.heads, self._states) if online else (None, 0)
         return said.signed_state(self._own, self._clock.now_us(), heads, number, self._connections)
-
-    # In.
-
-    def _arrived(self, arrived: "Message") -> None:
-        at = max(_EPOCH + timedelta(microseconds=self._clock.now_us()), self._own.not_before)
-        now = self._clock.monotonic()
-        if arrived.topic == CENTRE:
-            heartbeat = self._speakers.heartbeat(arrived.payload, at)
-            if isinstance(heartbeat, Refused):
-                log.debug("a heartbeat was refused: %s", heartbeat.reason)
-            else:
-                known_us = self._clock.now_us() if self._clock.quality()[0] in SYNCHRONISED else None
-                self._heard(self._watch.heartbeat(heartbeat.name, heartbeat.time_us, now, known_us))
-        elif arrived.topic.startswith(CENTRE_CERTIFICATES + "/"):
-            name = arrived.topic.removeprefix(CENTRE_CERTIFICATES + "/")
-            known = self._speakers.introduce(name, arrived.payload, at)
-            if isinstance(known, Refused):
-                log.debug("a certificate of C5 was refused: %s", known.reason)
-            elif known.role == "receiver" and not arrived.retain and now >= self._restarted_at + RESTART_PAUSE:
-                # A receiver that introduces itself now has just come, perhaps without the session in which the broker
-                # would have kept for it what we sent meanwhile.
-                self._restarted_at = now
-                self._schedule.restart()
-                self.pump()
-        elif arrived.topic == self._own.route.topic("receipt"):
-            self._receipt(arrived.payload, at, now)
-
-    def _receipt(self, wire: bytes, at: datetime, now: float) -> None:
-        receipt = self._speakers.receipt(wire, at)
-        claim: coverage.Claim | Refused
-        if isinstance(receipt, Refused):
-            claim = receipt
-        else:
-            claim = coverage.judge(
-                receipt.up_to,
-                receipt.missing,
-                present=self._own.epoch,
-                signed={lane: self._recorder.sequence(lane) for lane in Lane},
-                ordinals=self._ordinals,
-            )
-        if isinstance(claim, Refused):
-            if (count := self._refused_receipts.happened(claim.reason, now)) is not None:
-                self._report_refused_receipts(claim.reason, count)
-            return
-        self.receipts += 1
-        self._heard(self._watch.heard(now))
-        new = self._schedule.receipted(claim.covered)
-        self._store.receipted(new)
-        self.on_receipted(new)
-        for run in claim.missing:
-            for gone in self._schedule.requested(run, now):
-                self._declare(gone, "receipted", now)
-        self.pump()
-
-    def _declare(self, run: Run, reason: str, now: float) -> None:
-        """Tell C5 that what it asks for isn't here: at most once a minute for a lane."""
-        if now < self._declared_at.get(run.lane, now - DECLARED_PAUSE) + DECLARED_PAUSE:
-            return
-        self._declared_at[run.lane] = now
-        epoch = next(epoch for epoch, ordinal in self._ordinals.items() if ordinal == run.ordinal)
-        count = run.last - run.first + 1
-        log.warning("C5 asks for %d records that are not here: %s", count, reason)
-        data = {"lane": int(run.lane), "ranges": [[epoch, run.first, run.last]], "count": count, "reason": reason}
-        self._record("records.unavailable", data)
-
-    def _report_refused_receipts(self, reason: str, count: int) -> None:
-        log.warning("a receipt was refused: %s (%d)", reason, count)
-        self._record("receipt.refused", {"reason": reason, "count": count})
-
-    def _heard(self, restored: Restored | None) -> None:
-        if restored is not None:
-            self._schedule.silent(silent=False)
-            self.troubles.pop("centre", None)
-            log.info("the centre is heard again")
-            self._record("centre.restored", {"seconds": round(restored.seconds)})
-            self.pump()
 
     def _record(self, type_: str, data: Mapping[str, Any]) -> None:
         self._recorder.record(Event(type_, self._own.route.gateway, data=data))

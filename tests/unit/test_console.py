@@ -81,7 +81,7 @@ def test_a_request_without_end_is_cut_off_and_the_next_is_heard(tmp_path: Path) 
 
 
 def test_a_bug_in_the_service_is_no_traceback_at_the_command_line_and_no_open_connection(tmp_path: Path) -> None:
-    with pytest.raises(C5Error, match="without an answer"):
+    with pytest.raises(C5Error, match="the service failed on this request"):
         _with_service(tmp_path, lambda: ask(tmp_path, {"do": "bug"}))
 
 

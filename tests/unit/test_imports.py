@@ -36,7 +36,8 @@ class Row:
 
 
 VOCABULARY: Final = frozenset(
-    {"gateway.errors", "gateway.event", "gateway.topics", "gateway.ranges", "gateway.text", "gateway.__version__"}
+    {"gateway.errors", "gateway.event", "gateway.topics", "gateway.ranges", "gateway.text"}
+    | {"gateway.__version__", "gateway.RELEASED"}
 )
 CORE: Final = frozenset(
     {"gateway.fieldlink", "gateway.sensing", "gateway.signing", "gateway.delivery", "gateway.control", "gateway.c5"}

@@ -90,6 +90,7 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
             )
         ],
         reports=[told.report for told in read_reports(connection) if told.report.open],
+        held=connection.execute("SELECT DISTINCT gateway, thumbprint FROM kept WHERE NOT revoked").fetchall(),
     )
 
 

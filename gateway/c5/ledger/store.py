@@ -2,7 +2,8 @@
 
 Each call returns a future that is done once what it asked for is committed (`storing` has the work of a batch). What
 is not believed is kept within bounds (wire.md, section 3, "Certificates": "held (bounded, counted)"); the gateway
-still has what doesn't fit, since nothing of it is receipted.
+still has what doesn't fit, since nothing of it is receipted. Of gateways that have proven nothing, whose names anybody
+can invent, the oldest records give way, and what is held for an unknown signer is forgotten after a day.
 """
 
 import asyncio
@@ -26,8 +27,10 @@ from gateway.signing.chains import encode_chain
 from gateway.topics import Route
 
 LEDGER: Final = "ledger.db"
-KEPT_OF_ONE: Final = 1000  # records of one gateway kept aside
+KEPT_OF_ONE: Final = 1000  # records of one gateway held, and as many unproven ones
 KEPT_IN_ALL: Final = 20_000  # of all gateways: at most 80 MiB
+GIVE_WAY: Final = 1000  # records of gateways that have proven nothing, where those fill the room
+HELD_US: Final = 86_400 * 1_000_000  # a day; a certificate follows its records within seconds
 REPORTS_MAX: Final = 10_000  # rows; what comes beyond is in the log alone
 
 
@@ -58,6 +61,10 @@ class Ledger:
         """Keep records aside; return the digests of those that a held record vouches for already."""
         return self._database.submit(lambda connection: _keep(connection, kept))
 
+    def forget(self, now_us: int) -> asyncio.Future[None]:
+        """Forget what has been held for a day."""
+        return self._database.submit(lambda connection: _forget(connection, now_us))
+
     def take_kept(self, gateway: str, thumbprint: bytes) -> asyncio.Future[list[KeptRecord]]:
         """Take out what is kept of this signer, in the order in which it came, to be judged again."""
         return self._database.submit(lambda connection: _take_kept(connection, gateway, thumbprint))
@@ -77,8 +84,15 @@ class Ledger:
 
 def _keep(connection: sqlite3.Connection, kept: Kept) -> list[bytes]:
     gateway = kept.route.gateway
-    (of_one,) = connection.execute("SELECT count(*) FROM kept WHERE gateway = ?", (gateway,)).fetchone()
+    revoked = isinstance(kept.records[0], Unproven)
+    count_one = "SELECT count(*) FROM kept WHERE gateway = ? AND revoked = ?"
+    (of_one,) = connection.execute(count_one, (gateway, revoked)).fetchone()
     (in_all,) = connection.execute("SELECT count(*) FROM kept").fetchone()
+    if in_all + len(kept.records) > KEPT_IN_ALL:
+        nameless = (
+            "SELECT rowid FROM kept WHERE gateway NOT IN (SELECT gateway FROM certificates) ORDER BY rowid LIMIT ?"
+        )
+        in_all -= connection.execute(f"DELETE FROM kept WHERE rowid IN ({nameless})", (GIVE_WAY,)).rowcount  # noqa: S608  # constants
     room = max(0, min(KEPT_OF_ONE - of_one, KEPT_IN_ALL - in_all))
     rows = [
         (
@@ -88,7 +102,7 @@ def _keep(connection: sqlite3.Connection, kept: Kept) -> list[bytes]:
             gateway,
             int(kept.lane),
             entry.envelope.thumbprint,
-            isinstance(entry, Unproven),
+            revoked,
             kept.arrived_us,
             entry.envelope.wire,
         )
@@ -110,6 +124,10 @@ def _vouched(connection: sqlite3.Connection, gateway: str, content: record.Recor
     envelope = cose.parse(found[0], "record") if found else Refused("none")
     after = record.decode(envelope.payload) if isinstance(envelope, cose.Envelope) else envelope
     return isinstance(after, record.Record) and after.previous == digest
+
+
+def _forget(connection: sqlite3.Connection, now_us: int) -> None:
+    connection.execute("DELETE FROM kept WHERE NOT revoked AND arrived_us < ?", (now_us - HELD_US,))
 
 
 def _take_kept(connection: sqlite3.Connection, gateway: str, thumbprint: bytes) -> list[KeptRecord]:

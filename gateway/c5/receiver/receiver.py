@@ -5,14 +5,16 @@
 
 Nothing waits for the disk: the next message is judged while the last one is being committed. A message is acknowledged
 to the broker when all that followed from it is committed, so that a broker with a session gives it again after a crash;
-if the disk fails, the connection is dropped for the same reason. What waits is bounded by what brokers may have in
-flight towards us. The centre speaks on every broker that it is connected to (wire.md, section 3).
+if the disk fails, the connection is dropped for the same reason. What this program fails on is acknowledged all the
+same, reported and not receipted: given again it would fail again, in the place of what others have to say. What waits
+is bounded by what brokers may have in flight towards us. The centre speaks on every broker that it is connected to
+(wire.md, section 3).
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -22,7 +24,7 @@ from gateway.c5.receiver.line import Arrived, Dial, Line
 from gateway.c5.reports import Tally
 from gateway.c5.values import Action, Batch, Committed, Keep, Kept, KeptRecord, Learn, Outcome, Remember, Store
 from gateway.errors import StoreError
-from gateway.topics import CENTRE_CERTIFICATES, ROOT
+from gateway.topics import CENTRE_CERTIFICATES, ROOT, parse
 
 if TYPE_CHECKING:
     from gateway.c5.ledger import Ledger
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT: Final = 10.0  # seconds (wire.md, section 3)
 TICK: Final = 1.0
+FORGET_EVERY: Final = 3600.0  # seconds between two looks at what is held for too long
 LOGGED: Final = 4096  # troubles logged as warnings; what is new beyond is logged for debugging alone
 Result = TypeVar("Result")
 
@@ -103,6 +106,8 @@ class Receiver:
         self._disk_failed = False
         self._logged: set[tuple[str, str, str]] = set()
         self._sink_troubles: dict[int, str | None] = {}
+        self._failures: set[tuple[str, int]] = set()  # lines of this program whose failure has been logged
+        self._forget_at = self._loop.time()
 
     async def run(self) -> None:
         """Receive for ever."""
@@ -126,8 +131,11 @@ class Receiver:
                 arrived = (self._first or self._telemetry).popleft()
                 waiting = _Waiting(arrived)
                 message = arrived.message
-                actions = self._centre.receive(message.topic, message.payload, self._wall(), self._loop.time())
-                self._perform(actions, waiting)
+                try:
+                    actions = self._centre.receive(message.topic, message.payload, self._wall(), self._loop.time())
+                    self._perform(actions, waiting)
+                except Exception as error:  # noqa: BLE001  # our own bug: one message must not end the receiver
+                    self._failed(error, arrival.route.gateway if (arrival := parse(message.topic)) else "")
                 waiting.done()
                 await asyncio.sleep(0)  # sockets and commits get their turn between two messages
 
@@ -135,44 +143,78 @@ class Receiver:
         for action in actions:
             match action:
                 case Store(batch):
-                    judged = replace(batch, verified_us=self._wall())
-                    self._await(self._ledger.store(judged), partial(self._stored, judged), waiting)
+                    self._store(replace(batch, verified_us=self._wall()), waiting)
                 case Keep(kept):
-                    self._await(self._ledger.keep(kept), partial(self._kept, kept), waiting)
+                    self._await(self._ledger.keep(kept), partial(self._kept, kept), waiting, kept.route.gateway)
                 case Learn(signer):
-                    self._await(self._ledger.learn(signer), lambda _: None, waiting)
+                    self._await(self._ledger.learn(signer), lambda _: None, waiting, signer.gateway)
                     kept_records = self._ledger.take_kept(signer.gateway, signer.thumbprint)
-                    self._await(kept_records, self._examine, waiting)
+                    self._await(kept_records, self._examine, waiting, signer.gateway)
                 case Remember(seen):
-                    self._await(self._ledger.remember(action), partial(self._remembered, seen.route.gateway), waiting)
+                    gateway = seen.route.gateway
+                    self._await(self._ledger.remember(action), partial(self._remembered, gateway), waiting, gateway)
 
     def _follow(self, actions: Sequence[Action]) -> None:
         """Perform what follows from something that no broker waits for."""
         self._perform(actions, _Waiting(None))
 
-    def _await(self, future: asyncio.Future[Result], then: Callable[[Result], None], waiting: _Waiting) -> None:
-        """Call `then` once this is committed; a disk that fails is told once."""
+    def _store(self, batch: Batch, waiting: _Waiting) -> None:
+        """Store a batch; if the ledger fails on it, what is in it one by one, so that a record fails alone."""
+
+        def apart() -> None:
+            for part in parts:
+                self._store(part, waiting)
+
+        parts = list(_parts(batch))
+        stored = partial(self._stored, batch)
+        self._await(self._ledger.store(batch), stored, waiting, batch.gateway, apart if len(parts) > 1 else None)
+
+    def _await(
+        self,
+        future: asyncio.Future[Result],
+        then: Callable[[Result], None],
+        waiting: _Waiting,
+        gateway: str,
+        otherwise: Callable[[], None] | None = None,
+    ) -> None:
+        """Call `then` once this is committed. A disk that fails is told once; if we fail, `otherwise` may do better."""
         waiting.more()
 
         def done(future: asyncio.Future[Result]) -> None:
             if future.cancelled():
                 return
             error = future.exception()
-            if error is not None:
-                if not isinstance(error, StoreError):
-                    raise error  # our own bug: the event loop reports it
+            if isinstance(error, StoreError):
                 if not self._disk_failed:
                     log.warning("The ledger can't be written, nothing is receipted: %s", error.what)
                 self._disk_failed = True
                 waiting.fail()
                 return
-            if self._disk_failed:
-                self._disk_failed = False
-                log.info("The ledger is written again")
-            then(future.result())
+            if error is not None and otherwise is not None:
+                otherwise()
+            else:
+                try:
+                    result = future.result()
+                    if self._disk_failed:
+                        self._disk_failed = False
+                        log.info("The ledger is written again")
+                    then(result)
+                except Exception as failure:  # noqa: BLE001  # our own bug: one message must not hold up the others
+                    self._failed(failure, gateway)
             waiting.done()
 
         future.add_done_callback(done)
+
+    def _failed(self, error: Exception, gateway: str) -> None:
+        """Report that a message was lost to a mistake of ours, and log where it is, once."""
+        self._centre.failed(gateway)
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace else ("", 0)
+        level = logging.DEBUG if place in self._failures else logging.ERROR
+        self._failures.add(place)
+        log.log(level, "A message was left out: this program failed on it", exc_info=error)
 
     def _stored(self, batch: Batch, outcome: Outcome) -> None:
         self._centre.stored(batch, outcome, self._loop.time())
@@ -203,7 +245,11 @@ class Receiver:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            self._follow(self._centre.tick(self._loop.time()))
+            now = self._loop.time()
+            self._follow(self._centre.tick(now))
+            if now >= self._forget_at:
+                self._forget_at = now + FORGET_EVERY
+                self._await(self._ledger.forget(self._wall()), lambda _: None, _Waiting(None), "")
             self._flush()
             self._report(self._centre.reports.drain())
             for index, sink in enumerate(self._sinks):
@@ -226,7 +272,7 @@ class Receiver:
     def _report(self, tallies: Sequence[Tally]) -> None:
         if not tallies:
             return
-        self._await(self._ledger.report(tallies, self._wall()), lambda _: None, _Waiting(None))
+        self._await(self._ledger.report(tallies, self._wall()), lambda _: None, _Waiting(None), "")
         for tally in tallies:
             report = tally.report
             key = (report.type, report.gateway, report.detail)
@@ -234,3 +280,11 @@ class Receiver:
             self._logged.add(key) if report.open and new else self._logged.discard(key)
             level = logging.WARNING if report.open and new else logging.DEBUG if report.open else logging.INFO
             log.log(level, "%s %s: %s", report.type, report.gateway or "-", report.text)
+
+
+def _parts(batch: Batch) -> Iterator[Batch]:
+    """Yield what follows from a batch's records, then each of its records, as batches of their own."""
+    if batch.declared or batch.epochs:
+        yield replace(batch, records=())
+    for record in batch.records:
+        yield replace(batch, records=[record], declared=(), epochs=())

@@ -57,5 +57,5 @@ def test_an_earlier_epoch_counts_for_whatever_it_says_and_an_unknown_one_for_not
 
 def test_missing_records_that_were_never_signed_are_not_lacking() -> None:
     assert _judge({}, {Lane.ALARM: [(NOW, 4, 2**63 - 1), (NOW, 6, 8), (STRANGE, 1, 1)]}) == Claim(
-        (), (Run(Lane.ALARM, 2, 4, 5),)
+        (), (Run(Lane.ALARM, 2, 4, 5),), ((Lane.ALARM, (STRANGE, 1, 1)),)
     )

@@ -31,10 +31,22 @@ def test_time_without_a_link_says_nothing_of_the_centre() -> None:
 
 def test_a_new_connection_does_not_end_a_silence() -> None:
     watch = CentreWatch(profile=90, now=0.0)
+    watch.connected(0.0)
     assert watch.tick(90.0) == Silent(90.0)
+    watch.disconnected(95.0)
     watch.connected(100.0)
     assert watch.silent
-    assert watch.heard(120.0) == Restored(120.0)
+    assert watch.heard(120.0) == Restored(115.0), "without the 5 s between"
+
+
+def test_silence_adds_up_over_connections() -> None:
+    watch = CentreWatch(profile=90, now=0.0)
+    for minute in range(3):
+        watch.connected(minute * 100.0)
+        assert watch.tick(minute * 100.0 + 29.9) is None
+        watch.disconnected(minute * 100.0 + 30.0)
+    watch.connected(1000.0)
+    assert watch.tick(1000.0) == Silent(90.0)
 
 
 def test_a_heartbeat_that_was_heard_before_is_a_recording() -> None:

@@ -17,6 +17,7 @@ from gateway.database import open_read_only
 from gateway.delivery.item import After, DeviceState, Entry, EventState, Item, Run
 from gateway.errors import StoreError
 from gateway.event import Lane
+from gateway.outbox import statements
 from gateway.outbox.inspect import FILE
 from gateway.outbox.statements import READ_ROWS
 from gateway.outbox.store import MEMORY_ALARMS_ONLY, MEMORY_MAX, Outbox
@@ -107,7 +108,11 @@ def test_the_epoch_is_durable_before_its_first_record(tmp_path: Path) -> None:
     assert _run(tmp_path, story) == [(0, 1), (1, 1)]
 
 
-def test_an_epoch_is_forgotten_when_nothing_of_it_is_left(tmp_path: Path) -> None:
+def test_an_old_epoch_of_which_nothing_is_left_is_forgotten_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "EPOCHS_KEPT", 2)
+
     async def one(box: Outbox) -> None:
         await _stored(box, [1])
 
@@ -120,7 +125,9 @@ def test_an_epoch_is_forgotten_when_nothing_of_it_is_left(tmp_path: Path) -> Non
         await _stored(box, [1])
 
     _run(tmp_path, next_record)
-    assert sorted(_run(tmp_path, _start).epochs.values()) == [5], "the head's"
+    start = _run(tmp_path, _start)
+    assert sorted(start.epochs.values()) == [4, 5], "the head's, and the newest"
+    assert start.receipted == ()
 
 
 def test_a_second_gateway_on_one_store_is_refused(tmp_path: Path) -> None:
@@ -291,14 +298,14 @@ def test_a_lane_s_last_record_is_kept_until_the_next_is_stored(tmp_path: Path) -
     head = _digest(f"{ALARM}/1/3.".encode().ljust(300, b"."))
     start = _run(tmp_path, _start, b"efgh")
     assert start.heads[ALARM] == Head(bytes.fromhex("00000001") + b"abcd", 3, head)
-    assert start.receipted == (Run(ALARM, 1, 3, 3),), "and is not sent again"
+    assert start.receipted == (Run(ALARM, 1, 1, 3),), "merged; the head is not sent again"
 
     async def following(box: Outbox) -> None:
         await _stored(box, [1])
 
     _run(tmp_path, following)
     assert _records(tmp_path) == [(ALARM, 3, 1), (STATUS, 1, 1)]
-    assert _run(tmp_path, _start).receipted == ()
+    assert _run(tmp_path, _start).receipted == (Run(ALARM, 1, 1, 3),), "should C5 ask for it, it is told the truth"
 
 
 def test_a_receipt_that_comes_before_the_commit_still_leaves_nothing_but_the_head(tmp_path: Path) -> None:
@@ -314,7 +321,7 @@ def test_a_receipt_that_comes_before_the_commit_still_leaves_nothing_but_the_hea
 
     _run(tmp_path, story)
     assert _records(tmp_path) == [(ALARM, 1, 3)]
-    assert _run(tmp_path, _start).receipted == (Run(ALARM, 1, 3, 3),)
+    assert _run(tmp_path, _start).receipted == (Run(ALARM, 1, 1, 3),)
 
 
 # A disk that doesn't work.

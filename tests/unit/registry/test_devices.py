@@ -19,10 +19,7 @@ def test_what_is_enrolled_is_there_for_the_next_who_opens_it_and_for_the_service
     Registry(tmp_path).enrol(LOBBY)
     Registry(tmp_path).enrol(GATE)
     assert Registry(tmp_path).devices() == {LOBBY.id: LOBBY, GATE.id: GATE}
-    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
-        FILE: 0o600,
-        f"{FILE}.lock": 0o600,
-    }
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {FILE: 0o600}
 
 
 def test_a_key_is_in_no_text_made_of_a_device() -> None:

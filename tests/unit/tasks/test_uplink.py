@@ -12,9 +12,11 @@ from gateway.delivery.item import Entry, Item, Run
 from gateway.delivery.link import CentreWatch
 from gateway.delivery.schedule import Schedule
 from gateway.event import Event, Lane
+from gateway.signing import message
 from gateway.signing.certificate import Anchors
 from gateway.signing.chain import Chain
 from gateway.signing.chains import encode_chains
+from gateway.signing.message import Receipt
 from gateway.signing.record import Clock as Quality
 from gateway.tasks.recorder import Recorder
 from gateway.tasks.said import RECORD_TYPE, SEQUENCE_TYPE, Self
@@ -169,7 +171,7 @@ def test_a_state_goes_out_every_interval(holders: Holders) -> None:
 def test_a_puback_is_no_delivery_and_a_receipt_is(holders: Holders) -> None:
     async def story(life: Life) -> None:
         receipted: list[Run] = []
-        life.uplink.on_receipted = receipted.extend
+        life.uplink.downlink.on_receipted = receipted.extend
         life.press()
         await settle()
         assert life.store.receipts == []
@@ -326,7 +328,7 @@ def test_a_receipt_of_the_wrong_role_or_name_changes_nothing_and_is_recorded(
         other.introduce(life.broker.connection)
         other.receipt(life.broker.connection, RECEIPT, {ALARM: [(EPOCH, 1)]})
         await settle()
-        assert (life.store.receipts, life.uplink.receipts) == ([], 0)
+        assert (life.store.receipts, life.uplink.downlink.receipts) == ([], 0)
         (said,) = next(p for p in life.broker.log if p.channel == "event/status").records
         assert said.data == {"reason": reason, "count": 1}
 
@@ -343,7 +345,7 @@ def test_a_gateway_s_own_signature_is_no_receipt_and_rubbish_is_none_either(hold
             for topic in (RECEIPT, "c5/v1/centre", "c5/v1/certificates/c5-a", "c5/v1/certificates/", "strange"):
                 life.broker.connection.say(topic, payload)
         await settle()
-        assert (life.store.receipts, life.uplink.receipts) == ([], 0)
+        assert (life.store.receipts, life.uplink.downlink.receipts) == ([], 0)
 
     _live(holders, story)
 
@@ -418,7 +420,7 @@ def test_a_recorded_heartbeat_does_not_bring_the_centre_back(holders: Holders) -
 def test_where_the_broker_confirms_code_0_counts_and_nobody_waits_for_a_centre(holders: Holders) -> None:
     async def story(life: Life) -> None:
         told: list[Run] = []
-        life.uplink.on_receipted = told.extend
+        life.uplink.downlink.on_receipted = told.extend
         life.broker.codes["event/status"] = 0x10
         life.press()
         life.trouble()
@@ -518,3 +520,64 @@ def test_the_goodbye_of_a_stop_is_said_on_the_connection_that_is_up(holders: Hol
     _live(holders, story, broker)
     assert [state.online for state in broker.states()] == [True, True, False]
     assert broker.states()[-1].connection == len(broker.connections)
+
+
+def test_a_refused_channel_is_a_trouble_that_names_it_and_stops_nothing_else(holders: Holders) -> None:
+    broker = Broker()
+    broker.codes["certificates"] = 0x87
+
+    async def story(life: Life) -> None:
+        assert ROUTE.topic("certificates") in life.uplink.troubles["refused certificates"]
+        life.broker.connection.drop("the broker ended it")
+        await life.passes(2)
+        sent = [published.channel for published in life.broker.log]
+        assert sent.count("certificates") == 1, "held back on the next connection"
+        life.press()
+        await settle()
+        assert life.broker.events() == [("panic.pressed", 1)]
+        del life.broker.codes["certificates"]
+        life.broker.connection.drop("once more")
+        await life.passes(5)
+        assert "refused certificates" not in life.uplink.troubles
+
+    _live(holders, story, broker)
+
+
+def test_a_repeated_receipt_is_believed_and_shows_no_life(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.press()
+        said = Receipt("gw-1", NOW_US + 1, {ALARM: [(EPOCH, 1)]})
+        recorded = life.c5.holder.signer.sign("receipt", message.encode(said))
+        for _ in range(12):
+            life.broker.connection.say(RECEIPT, recorded)
+            await life.passes(10)
+        assert life.store.receipts == [Run(ALARM, 2, 1, 1)]
+        assert "centre" in life.uplink.troubles
+
+    _live(holders, story)
+
+
+def test_refused_receipts_of_many_kinds_are_one_record_a_minute(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        for number in range(12):
+            life.broker.connection.say(RECEIPT, bytes(number))
+            life.receipt(up_to={ALARM: [(EPOCH, 5)]})
+        await life.passes(30)
+        assert life.broker.events("event/status") == [("receipt.refused", 1)]
+
+    _live(holders, story)
+
+
+def test_what_c5_lacks_of_a_store_that_was_lost_is_declared_lost_once(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        strange = b"strange!"
+        for _ in range(3):
+            life.receipt(up_to={}, missing={ALARM: [(strange, 1, 3), (strange, 5, 5)]})
+            await life.passes(70)
+        declared = [r for p in life.broker.log if p.channel == "event/status" for r in p.records]
+        assert [r.data for r in declared if r.type == "records.unavailable" and r.sequence == 1][:1] == [
+            {"lane": 0, "ranges": [[strange, 1, 3], [strange, 5, 5]], "count": 4, "reason": "lost"}
+        ]
+        assert {r.sequence for r in declared if r.type == "records.unavailable"} == {1}, "told until it is receipted"
+
+    _live(holders, story)
