@@ -1,4 +1,4 @@
-"""What stays of a run: `results/latest.json`, and the same figures as the last section of docs/explain/benchmarks.md."""
+"""What stays of a run: `results/latest.json`, and the same as the last section of docs/explain/benchmarks.md."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.figures import Figure
-from firmware_sim.broker import find_mosquitto
+from firmware_sim.broker import Mosquitto, find_mosquitto
 
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results" / "latest.json"
@@ -46,9 +46,10 @@ def number(value: float | str | None) -> str:
 
 def _section(name: str, run: dict[str, Any]) -> str:
     on = run["machine"]
+    where = f"{on['cores']} cores ({on['cpu']}), {on['system']}"
+    with_ = f"Python {run['versions']['python']}, mosquitto {run['versions']['mosquitto']}"
     lines = [
-        f"\n**{name}**, {run['at'][:10]}, commit {run['commit']}, {on['cores']} cores ({on['cpu']}), {on['system']}, "
-        f"Python {run['versions']['python']}, mosquitto {run['versions']['mosquitto']}\n",
+        f"\n**{name}**, {run['at'][:10]}, commit {run['commit']}, {where}, {with_}\n",
         "| | unit | ours | naive | bridge | ours / naive |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
@@ -71,7 +72,9 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    said = subprocess.run([str(find_mosquitto()), "-h"], capture_output=True, text=True, check=False).stdout
+    environment = Mosquitto(home=ROOT)._environment()  # noqa: SLF001  # the libraries of an unpacked one
+    asked = [str(find_mosquitto()), "-h"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False, env=environment).stdout
     packages = ("c5-gateway", "cbor2", "cryptography", "cwt", "paho-mqtt", "pyserial")
     return {
         "python": platform.python_version(),

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from gateway.event import LANE_NAMES, LANES_BY_NAME, Lane
@@ -9,6 +10,7 @@ from gateway.event import LANE_NAMES, LANES_BY_NAME, Lane
 ROOT: Final = "c5/v1"
 CENTRE: Final = f"{ROOT}/centre"
 CENTRE_CERTIFICATES: Final = f"{ROOT}/certificates"
+PART_MAX: Final = 63
 _PART: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CHANNELS: Final = frozenset(
     {"event/alarm", "event/status", "event/telemetry", "state", "certificates", "reply", "receipt", "command"}
@@ -17,6 +19,11 @@ _CHANNELS: Final = frozenset(
 
 def is_part(text: str) -> bool:
     """Whether a topic can hold this as an agency, a site, a gateway or a name."""
+    return len(text) <= PART_MAX and _is_part(text)
+
+
+@lru_cache(maxsize=4096)  # the same few names stand in every record
+def _is_part(text: str) -> bool:
     return _PART.fullmatch(text) is not None
 
 

@@ -34,7 +34,7 @@ from gateway.ranges import RangeSet
 SEQUENCE_MAX: Final = 16_384  # bytes of one publish
 LOW_WATER: Final = 4 * SEQUENCE_MAX  # bytes: below this a lane wants more from the outbox
 FRESH_MAX: Final = 256  # records signed since they were last caught up, kept in memory for each lane
-WINDOW_MAX: Final = 64  # batches in flight at most, whatever the broker allows: 1 MiB
+WINDOW_MAX: Final = 32  # batches in flight at most, whatever the broker allows: half a MiB
 UNRECEIPTED_MAX: Final = 8192  # batches of a lane acknowledged and waiting for a receipt; then the lane waits too
 REPEAT: Final = 60.0  # seconds from PUBACK to the next try
 SILENT_REPEAT: Final = 60.0  # the first of 1, 2, 4 … minutes while the centre is silent

@@ -19,7 +19,7 @@ from gateway.text import _
 log = logging.getLogger(__name__)
 
 READ_MAX: Final = 65_536  # bytes of one reading
-WRITE_MAX: Final = 8_192  # bytes waiting for a line that is slower than we; more is dropped, frames are sent again
+WRITE_MAX: Final = 65_536  # bytes waiting for a line that is slower than we, as after an outage; more is dropped
 RETRY_MIN: Final = 0.1  # seconds between tries to open the line
 RETRY_MAX: Final = 5.0
 

@@ -3,7 +3,8 @@
     18([ protected: {1: alg, 3: "application/vnd.c5.<kind>+cbor", 34: [-15, thumbprint]}, {}, payload, signature ])
 
 Everything but the payload, the thumbprint and the signature is fixed by the kind and the algorithm, so reading is a
-comparison with a template: what differs in a single byte is refused. The signature itself is cwt's work.
+comparison with a template: what differs in a single byte is refused. Keys and algorithms are cwt's work; what they sign
+(RFC 9052, section 4.4) is cut from those same bytes, which are deterministic already (docs/decisions/0014).
 
 Not checked here: whether the thumbprint's certificate is known, valid and of the right role (`certificate`), and what
 the payload says (`record`, `message`).
@@ -17,7 +18,7 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from cwt import COSE, COSEKey, VerifyError
+from cwt import COSEKey, VerifyError
 
 from gateway.errors import Refused
 
@@ -32,6 +33,8 @@ THUMBPRINT_SIZE: Final = 8
 _TAG_AND_ARRAY: Final = b"\xd2\x84"
 _NO_UNPROTECTED: Final = b"\xa0"
 _BREAK: Final = b"\xff"
+_NO_AAD: Final = b"\x40"
+_SIGNATURE1: Final = b"\x84\x6aSignature1"  # how a Sig_structure of COSE_Sign1 begins
 _SIGNATURE_HEAD: Final = b"\x58\x40"
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -91,10 +94,11 @@ def parse(wire: bytes, kind: str) -> Envelope | Refused:
     """Read one COSE_Sign1 of this kind, refusing any other form of it. The signature is not checked."""
     if len(wire) > (RECORD_MAX if kind == "record" else MESSAGE_MAX):
         return Refused(f"a {kind} too long")
-    found = next(((alg, template) for alg, template in _TEMPLATES[kind] if wire.startswith(template)), None)
-    if found is None:
+    for algorithm, template in _TEMPLATES[kind]:  # noqa: B007  # used below
+        if wire.startswith(template):
+            break
+    else:
         return Refused(f"not the header of a {kind}")
-    algorithm, template = found
     after = len(template) + THUMBPRINT_SIZE
     if wire[after : after + 1] != _NO_UNPROTECTED:
         return Refused("something in the unprotected header")
@@ -186,8 +190,11 @@ class VerifyingKey:
         """Whether this key made the envelope's signature, by this key's algorithm."""
         if envelope.algorithm != self.algorithm:
             return False
+        wire = envelope.wire
+        end = 4 + wire[3]  # of the protected header's byte string
+        to_be_signed = _SIGNATURE1 + wire[2:end] + _NO_AAD + wire[end + 1 : -2 - SIGNATURE_SIZE]
         try:
-            _COSE.decode(envelope.wire, self._key)
+            self._key.verify(to_be_signed, wire[-SIGNATURE_SIZE:])
         except VerifyError:
             return False
         return True
@@ -212,19 +219,19 @@ class Signer:
                 self._key = COSEKey.new({1: 2, 3: ESP256, -1: 1, **point, -4: scalar, 4: [1]})
             case _:
                 raise AssertionError(type(private))
-        self._headers = {kind: _header(kind, self.algorithm, thumbprint) for kind in KINDS}
+        headers = {kind: cbor2.dumps(_header(kind, self.algorithm, thumbprint), canonical=True) for kind in KINDS}
+        self._protected = {kind: cbor2.dumps(header) for kind, header in headers.items()}
 
     def sign(self, kind: str, payload: bytes) -> bytes:
         """Return the whole COSE_Sign1 of this payload, at most 4 KiB for a record and 16 KiB for a message."""
-        wire: bytes = _COSE.encode_and_sign(payload, self._key, protected=self._headers[kind])
+        protected, content = self._protected[kind], cbor2.dumps(payload)
+        signature: bytes = self._key.sign(_SIGNATURE1 + protected + _NO_AAD + content)
         if self.algorithm == ESP256:
-            s = int.from_bytes(wire[-32:], "big")
-            wire = wire[:-32] + min(s, _P256_ORDER - s).to_bytes(32, "big")
+            s = int.from_bytes(signature[32:], "big")
+            signature = signature[:32] + min(s, _P256_ORDER - s).to_bytes(32, "big")
+        wire = _TAG_AND_ARRAY + protected + _NO_UNPROTECTED + content + _SIGNATURE_HEAD + signature
         assert len(wire) <= (RECORD_MAX if kind == "record" else MESSAGE_MAX), len(wire)
         return wire
-
-
-_COSE = COSE.new(alg_auto_inclusion=False, kid_auto_inclusion=False)
 
 
 def _point(public: EllipticCurvePublicKey) -> dict[int, bytes]:

@@ -16,7 +16,9 @@ from gateway.topics import is_part
 ZEROS: Final = bytes(32)  # the `previous` of a lane's first record ever
 INT_MAX: Final = 2**53 - 1  # 285 years of microseconds; a thousand times as much still fits a store
 UNKNOWN_MS: Final = 2**32 - 1  # an uncertainty nobody knows
-_OPTIONAL: Final = (6, 11, 12, 13)  # absent, or of their type: never null
+_NUMBERED: Final = frozenset({int})  # the types of a map's keys
+_NAMED: Final = frozenset({str})
+_LANES: Final = tuple(Lane)
 SYNCHRONISED: Final = frozenset({2, 3})  # clock sources that know the time: NTP, GNSS
 
 
@@ -111,60 +113,53 @@ def decode(payload: bytes, *, strict: bool = True) -> Record | Refused:
     vouched for by the hash in the record after it; if that doesn't happen the caller checks `is_deterministic`.
     """
     fields = deterministic.decode(payload) if strict else deterministic.read(payload)
-    if isinstance(fields, Refused):
-        return fields
-    if type(fields) is not dict or not all(type(key) is int for key in fields):
+    if type(fields) is not dict:
+        return fields if isinstance(fields, Refused) else Refused("a payload that is no map")
+    if not _NUMBERED.issuperset(map(type, fields)):
         return Refused("a payload that is no map of numbered keys")
-    if any(fields.get(key, 0) is None for key in _OPTIONAL):
-        return Refused("nothing where a key promises something")
     get: Callable[..., Any] = fields.get
-    gateway, epoch, sequence, previous = get(1), get(2), get(4), get(5)
+    gateway, epoch, lane, sequence, previous = get(1), get(2), get(3), get(4), get(5)
     if type(gateway) is not str or not is_part(gateway):
         return Refused("no gateway id (key 1)")
-    if not is_bytes(epoch, 8):
+    if type(epoch) is not bytes or len(epoch) != 8:
         return Refused("no epoch (key 2)")
-    if type(get(3)) is not int or not 0 <= fields[3] <= 2:
+    if type(lane) is not int or not 0 <= lane <= 2:
         return Refused("no such lane (key 3)")
-    if not is_uint(sequence) or sequence == 0:
+    if type(sequence) is not int or not 1 <= sequence <= INT_MAX:
         return Refused("no sequence (key 4)")
-    if not is_bytes(previous, 32):
+    if type(previous) is not bytes or len(previous) != 32:
         return Refused("no hash of the previous record (key 5)")
-    link = _link(get(6))
+    link = _link(fields[6]) if 6 in fields else None
     if isinstance(link, Refused):
         return link
     first_after = sequence == 1 and previous != ZEROS
-    if (link is not None) != first_after or (previous == ZEROS and sequence != 1):
+    if (link is not None) != first_after or (sequence != 1 and previous == ZEROS):
         return Refused("a link (key 6) that doesn't fit sequence and hash")
-    if not is_int(get(7)):
+    occurred, clock, type_, source = get(7), _clock(get(8)), get(9), get(10)
+    if type(occurred) is not int or not -INT_MAX <= occurred <= INT_MAX:
         return Refused("no time (key 7)")
-    clock = _clock(get(8))
     if isinstance(clock, Refused):
         return clock
-    type_, source = get(9), get(10)
     if type(type_) is not str or not 1 <= len(type_) <= 64:
         return Refused("no type (key 9)")
     if type(source) is not str or not is_part(source):
         return Refused("no source (key 10)")
-    number = get(11)
-    if number is not None and not is_uint(number):
+    if 11 in fields and not is_uint(fields[11]):
         return Refused("an event number that is none (key 11)")
-    position = _position(get(12))
+    position = _position(fields[12]) if 12 in fields else None
     if isinstance(position, Refused):
         return position
-    data = get(13)
-    if data is not None and (type(data) is not dict or not all(type(key) is str for key in data)):
+    if 13 in fields and (type(fields[13]) is not dict or not _NAMED.issuperset(map(type, fields[13]))):
         return Refused("data that is no map of text keys (key 13)")
-    if not is_uint(get(14, 0)):
+    if 14 in fields and not is_uint(fields[14]):
         return Refused("flags that are no number (key 14)")
     return Record(
-        gateway, epoch, Lane(fields[3]), sequence, previous, link, fields[7], clock, type_, source,
-        number, position, data, get(14, 0),
+        gateway, epoch, _LANES[lane], sequence, previous, link, occurred, clock, type_, source,
+        get(11), position, get(13), get(14, 0),
     )  # fmt: skip
 
 
-def _link(value: object) -> tuple[bytes, int] | Refused | None:
-    if value is None:
-        return None
+def _link(value: object) -> tuple[bytes, int] | Refused:
     if type(value) is list and len(value) == 2 and is_bytes(value[0], 8) and is_uint(value[1]):
         return value[0], value[1]
     return Refused("a link that is no epoch and sequence (key 6)")
@@ -173,14 +168,12 @@ def _link(value: object) -> tuple[bytes, int] | Refused | None:
 def _clock(value: object) -> Clock | Refused:
     if type(value) is list and len(value) == 3:
         source, uncertainty, monotonic = value
-        if is_uint(source) and source <= 3 and is_uint(uncertainty) and is_int(monotonic):
+        if type(source) is int and 0 <= source <= 3 and is_uint(uncertainty) and is_int(monotonic):
             return Clock(source, uncertainty, monotonic)
     return Refused("no clock (key 8)")
 
 
-def _position(value: object) -> Position | Refused | None:
-    if value is None:
-        return None
+def _position(value: object) -> Position | Refused:
     if type(value) is list and 2 <= len(value) <= 3 and is_int(value[0]) and is_int(value[1]):
         accuracy = value[2] if len(value) == 3 else None
         if accuracy is None or is_uint(accuracy):

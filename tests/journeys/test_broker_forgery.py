@@ -69,12 +69,11 @@ def signer(authority: Path, role: Role, name: str) -> tuple[Signer, bytes]:
     [
         ("commander", RECEIVER, f"signed by the commander {RECEIVER}, which is no receiver"),
         ("gateway", OTHER, "signed under a certificate that is not known"),  # nor would it be taken from that topic
-        ("gateway", GATEWAY, "signed under a certificate that is not known"),
     ],
-    ids=["commander", "another-gateway", "itself"],
+    ids=["commander", "gateway"],
 )
 def test_a_receipt_by_the_wrong_role_is_refused_and_reported_and_forgets_nothing(
-    tmp_path: Path, authority: Path, counted: Counted, role: Role, name: str, reason: str
+    tmp_path: Path, authority: Path, counted: Counted, *, role: Role, name: str, reason: str
 ) -> None:
     async def journey() -> None:
         async with asyncio.timeout(60), World(tmp_path, authority) as world:

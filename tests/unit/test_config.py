@@ -75,15 +75,37 @@ def test_interval_and_keepalive_follow_from_the_profile(
         (GATEWAY + IDENTITY, "broker: is required"),
         ("broker = []\n" + GATEWAY + IDENTITY, "broker: "),
         (WHOLE + "port = 70000\n", "broker[0].port: "),
+        (WHOLE + 'port = "8883"\n', "broker[0].port: Input should be a whole number"),
+        (WHOLE + "port = 8883.0\n", "broker[0].port: Input should be a whole number"),
+        (WHOLE + 'tls = "off"\n', "broker[0].tls: Input should be true or false"),
+        (WHOLE + "tls = 0\n", "broker[0].tls: Input should be true or false"),
+        *((WHOLE.replace("c5-a.example", host), "broker[0].host: a DNS name, an IPv4 address, or an IPv6 address w")
+          for host in ("[::1]", "a b", "mqtt://x", "c5-a.example:8883", "c5-a.example.", "-a", "a..b", "10.0.0.256",
+                       "::1::", "a" * 64, "señal.example", "x/y", "u@x")),
+        (WHOLE + BROKER, "broker[1].host: c5-a.example, port 8883, is used twice"),
+        (WHOLE + BROKER.replace("c5-a", "C5-A"), "broker[1].host: C5-A.example, port 8883, is used twice"),
         (WHOLE + 'protocol = "4"\n', "broker[0].protocol: "),
         (WHOLE + "tls = false\n", "broker[0].tls: false is accepted for loopback addresses alone"),
         (WHOLE + 'password = "x"\n', "broker[0].password: no such setting; allowed here: host, port, protocol, tls"),
         (WHOLE + "[delivery]\nprofile = 2\n", "delivery.profile: "),
+        (WHOLE + '[delivery]\nprofile = "90"\n', "delivery.profile: Input should be a whole number"),
+        (WHOLE + '[delivery]\ncloud_events = "no"\n', "delivery.cloud_events: Input should be true or false"),
+        (WHOLE + "[delivery]\nreceivers = []\n", "delivery.receivers: Input should have at least this many items: 1"),
         (WHOLE + '[delivery]\nconfirmation = "nobody"\n', "delivery.confirmation: "),
         (WHOLE + '[delivery]\nconfirmation = "broker"\n', 'delivery.confirmation: "broker" asks for protocol = "5"'),
         (WHOLE + '[delivery]\nreceivers = ["C5"]\n', 'delivery.receivers[0]: "*" or a receiver'),
         (WHOLE + '[delivery]\ncommanders = ["*"]\n', "delivery.commanders[0]: "),
         (WHOLE + "[outbox]\nmax_mb = 1\n", "outbox.max_mb: "),
+        (WHOLE + '[outbox]\nmax_mb = "1024"\n', "outbox.max_mb: Input should be a whole number"),
+        (WHOLE + '[outbox]\nalarm_reserve_mb = "64"\n', "outbox.alarm_reserve_mb: Input should be a whole number"),
+        (WHOLE + "[outbox]\nmax_mb = 64\n", "outbox.alarm_reserve_mb: less than outbox.max_mb, which is 64"),
+        (WHOLE + "[outbox]\nmax_mb = 100\nalarm_reserve_mb = 100\n",
+         "outbox.alarm_reserve_mb: less than outbox.max_mb, which is 100"),
+        (WHOLE + '[[port]]\nname = "a"\ndevice = "/dev/x"\nbaud = "9600"\n', "port[0].baud: Input should be a whole n"),
+        (WHOLE + '[[port]]\nname = "a"\ndevice = "/dev/x"\n' + '[[port]]\nname = "b"\ndevice = "/dev/../dev/x"\n',
+         "port[1].device: /dev/../dev/x is the device of the port a too"),
+        (GATEWAY + 'position = { latitude = "8", longitude = 0 }\n' + IDENTITY + BROKER,
+         "gateway.position.latitude: Input should be a number"),
         (WHOLE + '[[port]]\nname = "a"\ndevice = "/dev/x"\nbaud = 115201\n', "port[0].baud: one of 1200, "),
         (WHOLE + '[[port]]\nname = "a"\ndevice = "/dev/x"\n' + '[[port]]\nname = "a"\ndevice = "/dev/y"\n',
          "port[1].name: a is used twice"),
@@ -107,6 +129,27 @@ def test_a_loopback_broker_may_be_without_tls(tmp_path: Path) -> None:
     for host in ("127.0.0.1", "::1", "localhost"):
         plain = WHOLE.replace("c5-a.example", host).replace('tls_key = "tls.key"\n', "")
         assert not _load(tmp_path, plain + "tls = false\n").broker[0].tls
+
+
+@pytest.mark.parametrize(
+    "host", ["c5", "c5_b.internal", "C5-A.Example", "10.0.0.7", "fd00::7", "fe80::1%eth0", "7up.pa"]
+)
+def test_a_broker_is_a_name_or_an_address(tmp_path: Path, host: str) -> None:
+    assert _load(tmp_path, WHOLE.replace("c5-a.example", host)).broker[0].host == host
+
+
+def test_one_host_may_have_two_brokers_and_a_whole_number_is_a_number(tmp_path: Path) -> None:
+    place = "position = { latitude = 8, longitude = -77 }\n"
+    settings = _load(tmp_path, GATEWAY + place + IDENTITY + BROKER + BROKER + "port = 8884\n")
+    assert [broker.port for broker in settings.broker] == [8883, 8884]
+    assert settings.gateway.position is not None
+    assert settings.gateway.position.latitude == 8.0
+
+
+def test_two_names_of_one_device_are_one_device(tmp_path: Path) -> None:
+    (tmp_path / "by-id").symlink_to(tmp_path / "ttyUSB0")
+    ports = "".join(f'[[port]]\nname = "{name}"\ndevice = "{tmp_path / name}"\n' for name in ("by-id", "ttyusb"))
+    assert "is the device of the port by-id too" in _refusal(tmp_path, WHOLE + ports.replace("/ttyusb", "/ttyUSB0"))
 
 
 def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.c5.centre import Centre
+from gateway.c5.holding import SIGNERS, Holding
 from gateway.c5.signers import microseconds
 from gateway.c5.values import Keep, KeptRecord, Learn, Outcome, Remember, Store
 from gateway.event import Lane
@@ -10,6 +11,7 @@ from gateway.signing import cose, message
 from gateway.signing.chains import encode_chains
 from gateway.signing.message import Centre as Heartbeat
 from gateway.signing.message import Receipt
+from gateway.signing.record import INT_MAX
 from gateway.topics import Route
 from tests.unit.c5.kit import EPOCH, NEXT_EPOCH, NOON_US, Gateway, Site, flip, give, learn, receipts, reported, tell
 
@@ -17,6 +19,11 @@ from tests.unit.c5.kit import EPOCH, NEXT_EPOCH, NOON_US, Gateway, Site, flip, g
 @pytest.fixture
 def centre(site: Site) -> Centre:
     return site.centre()
+
+
+def standing(centre: Centre) -> list[tuple[str, str, bool]]:
+    """Return what has been reported since the last call, and whether it stands."""
+    return [(tally.report.type, tally.report.gateway, tally.report.open) for tally in centre.reports.drain()]
 
 
 def test_records_are_receipted_only_once_they_are_committed(centre: Centre, gateway: Gateway) -> None:
@@ -97,6 +104,7 @@ def test_declared_records_are_not_missing(centre: Centre, gateway: Gateway) -> N
         {"lane": 2, "ranges": [[EPOCH, 3, 1]]},
         {"lane": 2, "ranges": [[EPOCH, 0, 1]]},
         {"lane": 2, "ranges": [["epoch", 1, 3]]},
+        {"lane": 2, "ranges": [[EPOCH, 1, INT_MAX + 1]]},
         {"lane": 2, "ranges": {}},
     ],
 )
@@ -172,6 +180,54 @@ def test_records_of_an_unknown_signer_are_kept_and_judged_when_its_certificate_c
     assert isinstance(action, Store)
     centre.stored(action.batch, Outcome(), 1.0)
     assert receipts(centre, 1.0) == [Receipt("pa-dar-0017", NOON_US, {Lane.ALARM: [(EPOCH, 1)]})]
+
+
+def test_held_records_are_reported_until_the_certificate_comes(site: Site, centre: Centre, gateway: Gateway) -> None:
+    other = Gateway(site.own("gateway", "pa-dar-0018"))
+    renewed = Gateway(site.own("gateway", "pa-dar-0018", folder="renewed-18"))
+    for _ in range(2):
+        give(centre, gateway, Lane.ALARM, [gateway.record()])
+    give(centre, other, Lane.ALARM, [other.record()])
+    assert standing(centre) == [("record.held", "", True)]  # one for all who have proven nothing: anybody invents names
+    learn(centre, other)
+    assert standing(centre) == []
+    learn(centre, gateway)
+    assert standing(centre) == [("record.held", "", False)]
+    give(centre, other, Lane.ALARM, [other.record()])
+    give(centre, renewed, Lane.ALARM, [renewed.record()])
+    assert standing(centre) == [("record.held", "pa-dar-0018", True)]
+    learn(centre, renewed)
+    assert standing(centre) == [("record.held", "pa-dar-0018", False)]
+
+
+def test_what_is_held_for_a_day_is_no_longer_reported(centre: Centre, gateway: Gateway) -> None:
+    give(centre, gateway, Lane.ALARM, [gateway.record()], now=0.0)
+    give(centre, gateway, Lane.ALARM, [gateway.record()], now=10.0)
+    centre.tick(86_409.0)
+    assert standing(centre) == [("record.held", "", True)]
+    centre.tick(86_410.0)
+    assert standing(centre) == [("record.held", "", False)]
+
+
+def test_signers_that_are_waited_for_are_bounded(centre: Centre) -> None:
+    holding = Holding(centre.reports)
+    for number in range(5000):
+        holding.hold(f"forged-{number}", b"signer", "", 0.0)
+    for number in range(5000 - SIGNERS, 5000):
+        assert standing(centre) == ([("record.held", "", True)] if number == 5000 - SIGNERS else [])
+        holding.come(f"forged-{number}", b"signer")
+    assert standing(centre) == [("record.held", "", False)]
+
+
+def test_a_message_on_which_the_receiver_failed_is_reported(centre: Centre, gateway: Gateway) -> None:
+    learn(centre, gateway)
+    give(centre, gateway, Lane.ALARM, [gateway.record()])
+    centre.failed("pa-dar-0017")
+    centre.failed("forged")
+    assert [(tally.report.type, tally.report.gateway, tally.count) for tally in centre.reports.drain()] == [
+        ("record.refused", "pa-dar-0017", 1),
+        ("record.refused", "", 1),
+    ]
 
 
 def test_a_known_certificate_is_learned_once(centre: Centre, gateway: Gateway) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,12 +10,24 @@ import pytest
 from gateway.c5.ledger import LEDGER, Ledger, reading
 from gateway.c5.overview import overview
 from gateway.c5.reports import Tally
-from gateway.c5.values import Batch, Declared, Kept, KeptRecord, Learn, Outcome, Remember, Report, Span
-from gateway.c5.verifier import UnknownSigner, Verified
+from gateway.c5.values import (
+    Batch,
+    Declared,
+    Keep,
+    Kept,
+    KeptRecord,
+    Learn,
+    Outcome,
+    Remember,
+    Report,
+    Snapshot,
+    Span,
+)
+from gateway.c5.verifier import UnknownSigner, Unproven, Verified
 from gateway.errors import StoreError
 from gateway.event import Lane
 from gateway.signing import cose, record
-from gateway.signing.record import Clock, Record
+from gateway.signing.record import INT_MAX, Clock, Record
 from gateway.topics import Route
 from tests.unit.c5.kit import (
     EPOCH,
@@ -237,6 +250,144 @@ def test_kept_records_are_bounded_and_taken_out_once(
         return taken
 
     assert with_ledger(tmp_path, work) == [KeptRecord(ROUTE, Lane.ALARM, NOON_US, wire) for wire in wires[:3]]
+
+
+def held(gateway: Gateway, count: int = 1, arrived_us: int = NOON_US) -> Kept:
+    route = Route("senafront", "yaviza-tower-3", gateway.name)
+    entries = [believed(gateway.record()) for _ in range(count)]
+    unknown = [UnknownSigner(entry.record, entry.envelope, entry.digest) for entry in entries]
+    return Kept(route, Lane.ALARM, arrived_us, unknown)
+
+
+def test_what_is_held_of_invented_gateways_gives_way_to_what_comes_after(
+    tmp_path: Path, site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.c5.ledger.store.KEPT_IN_ALL", 6)
+    monkeypatch.setattr("gateway.c5.ledger.store.GIVE_WAY", 2)
+    proven = site.own("gateway", "pa-dar-0019")
+    centre = site.centre()
+    (learned,) = centre.receive(Gateway(proven).topic("certificates"), Gateway(proven).certificates, NOON_US, 0.0)
+    assert isinstance(learned, Learn)
+    forger = Gateway(site.own("gateway", "pa-dar-0018"))
+
+    async def work(ledger: Ledger) -> dict[str, int]:
+        await ledger.learn(learned.signer)
+        await ledger.keep(held(Gateway(proven), 3))
+        await ledger.keep(held(forger, 3))
+        await ledger.keep(held(gateway))
+        return await ledger._database.read(reading.read_kept_counts)
+
+    assert with_ledger(tmp_path, work) == {"pa-dar-0019": 3, "pa-dar-0018": 1, "pa-dar-0017": 1}
+
+
+def test_what_is_held_is_forgotten_after_a_day_and_what_is_unproven_is_not(tmp_path: Path, gateway: Gateway) -> None:
+    day_us = 86_400_000_000
+    entry = believed(gateway.record())
+    unproven = Kept(ROUTE, Lane.ALARM, NOON_US, [Unproven(entry.record, entry.envelope, entry.digest)])
+
+    async def work(ledger: Ledger) -> list[int]:
+        await ledger.keep(unproven)
+        await ledger.keep(held(gateway, 2))
+        await ledger.keep(held(gateway, 1, NOON_US + 1))
+        counts: list[int] = []
+        for now_us in (NOON_US + day_us, NOON_US + day_us + 1, NOON_US + day_us + 2):
+            await ledger.forget(now_us)
+            counts.append((await ledger._database.read(reading.read_kept_counts))["pa-dar-0017"])
+        return counts
+
+    assert with_ledger(tmp_path, work) == [4, 2, 1]
+
+
+def test_records_that_are_held_leave_room_for_unproven_ones(
+    tmp_path: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.c5.ledger.store.KEPT_OF_ONE", 2)
+    entry = believed(gateway.record())
+    unproven = Kept(ROUTE, Lane.ALARM, NOON_US, [Unproven(entry.record, entry.envelope, entry.digest)])
+
+    async def work(ledger: Ledger) -> int:
+        await ledger.keep(held(gateway, 5))
+        await ledger.keep(unproven)
+        return (await ledger._database.read(reading.read_kept_counts))["pa-dar-0017"]
+
+    assert with_ledger(tmp_path, work) == 3
+
+
+def test_reports_of_held_records_end_after_a_restart_too(tmp_path: Path, site: Site, gateway: Gateway) -> None:
+    centre = site.centre()
+    (keep,) = centre.receive(gateway.event_topic(Lane.ALARM), gateway.record(), NOON_US, 0.0)
+    assert isinstance(keep, Keep)
+
+    async def work(ledger: Ledger) -> tuple[Snapshot, Snapshot]:
+        await ledger.keep(keep.kept)
+        await ledger.report(centre.reports.drain(), NOON_US)
+        waiting = await ledger.load()
+        await ledger.forget(NOON_US + 2 * 86_400_000_000)
+        return waiting, await ledger.load()
+
+    waiting, forgotten = with_ledger(tmp_path, work)
+    assert waiting.held == [("pa-dar-0017", gateway.own.identity.thumbprint)]
+    again = site.centre()
+    again.restore(waiting, 0.0)
+    assert again.reports.drain() == []
+    learn(again, gateway)
+    assert [(tally.report.type, tally.report.open) for tally in again.reports.drain()] == [("record.held", False)]
+    again = site.centre()
+    again.restore(forgotten, 0.0)
+    assert [(tally.report.type, tally.report.open) for tally in again.reports.drain()] == [("record.held", False)]
+
+
+def test_a_gateway_that_was_online_is_not_reported_as_offline_when_a_receiver_starts_without_its_broker(
+    tmp_path: Path, site: Site, gateway: Gateway
+) -> None:
+    centre = site.centre()
+    (learned,) = centre.receive(gateway.topic("certificates"), gateway.certificates, NOON_US, 0.0)
+    assert isinstance(learned, Learn)
+    (remember,) = tell(centre, gateway, gateway.state(), 0.0)
+    assert isinstance(remember, Remember)
+
+    async def work(ledger: Ledger) -> Snapshot:
+        await ledger.learn(learned.signer)
+        await ledger.remember(remember)
+        return await ledger.load()
+
+    snapshot = with_ledger(tmp_path, work)
+    again = site.centre()
+    again.restore(snapshot, 1000.0)
+    assert again.tick(1089.9) == []
+    assert again.reports.drain() == []
+    (silent,) = again.tick(1090.0)
+    assert isinstance(silent, Remember)
+    assert [(tally.report.type, tally.report.open) for tally in again.reports.drain()] == [("gateway.offline", True)]
+
+
+def test_the_largest_numbers_that_a_record_may_carry_can_be_stored(tmp_path: Path, gateway: Gateway) -> None:
+    odd = replace(
+        believed(gateway.record(Lane.STATUS, "x")).record,
+        sequence=INT_MAX,
+        previous=bytes([1]) * 32,
+        event_number=INT_MAX,
+    )
+    clocks = [
+        (INT_MAX, Clock(2, INT_MAX, -INT_MAX)),
+        (-INT_MAX, Clock(2, 0, INT_MAX)),
+        (-INT_MAX, Clock(0, 0, INT_MAX)),
+    ]
+    wires = [
+        gateway.signer.sign(
+            "record", record.encode(replace(odd, occurred_us=at, clock=clock, sequence=INT_MAX - number))
+        )
+        for number, (at, clock) in enumerate(clocks)
+    ]
+    declared = [Declared(Lane.TELEMETRY, EPOCH, 1, INT_MAX), Declared(Lane.TELEMETRY, EPOCH, INT_MAX, INT_MAX)]
+    (outcome,) = store(tmp_path, batch(Lane.STATUS, wires, declared=declared))
+    assert outcome.known == frozenset()
+    connection = sqlite3.connect(tmp_path / LEDGER)
+    seen = reading.look(connection, 10)
+    connection.close()
+    assert [entry.record.sequence for entry in seen.newest] == [INT_MAX - 2, INT_MAX - 1, INT_MAX]
+    assert Span("pa-dar-0017", Lane.TELEMETRY, EPOCH, held=False, first=1, last=INT_MAX) in seen.snapshot.spans
+    assert overview(seen.snapshot, seen.records, seen.kept, NOON_US)
 
 
 def test_a_head_that_contradicts_a_held_record_is_told(tmp_path: Path, site: Site, gateway: Gateway) -> None:

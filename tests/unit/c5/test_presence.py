@@ -79,6 +79,35 @@ def test_a_retained_state_counts_once_more_after_a_restart_of_c5() -> None:
     assert presence.online
 
 
+def test_a_gateway_that_was_online_before_a_restart_of_c5_is_so_for_three_intervals() -> None:
+    presence = Presence(EPOCH, 9)
+    presence.restore(state(9, connection=4), 1000.0)
+    assert presence.online
+    presence.tick(1089.9)
+    assert presence.online
+    presence.tick(1090.0)
+    assert not presence.online
+
+
+def test_a_restored_connection_is_ended_by_its_will_and_kept_by_its_next_state() -> None:
+    presence = Presence(EPOCH, 9)
+    presence.restore(state(9, connection=4), 1000.0)
+    assert presence.state(state(9, connection=4), 1001.0)  # the broker's retained copy
+    assert not presence.state(state(9, connection=4), 1002.0)
+    assert presence.state(state(10, connection=4), 1060.0)
+    presence.tick(1149.9)
+    assert presence.online
+    presence.state(will(4), 1149.9)
+    assert not presence.online
+
+
+def test_nothing_is_restored_of_another_epoch_or_of_a_will() -> None:
+    for old in (None, will(1), state(9, epoch=NEXT)):
+        presence = Presence(EPOCH, 9)
+        presence.restore(old, 0.0)
+        assert not presence.online
+
+
 def test_only_so_many_connections_are_remembered() -> None:
     presence = Presence()
     for connection in range(1000):

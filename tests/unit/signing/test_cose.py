@@ -1,9 +1,12 @@
 """COSE_Sign1 in its one form: whatever differs is refused, and foreign bytes are never an exception."""
 
+from typing import Any
+
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cwt import COSE, COSEKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,3 +141,23 @@ def test_chains_are_read_back_and_bounded() -> None:
     no_lists: list[object] = [[], [[]], [[b"x"]] * (CHAINS_MAX + 1), [b"x"], [["text"]]]
     for wrong in no_lists:
         assert isinstance(decode_chains(cbor2.dumps(wrong)), Refused)
+
+
+@pytest.mark.parametrize(
+    ("private", "parameters"),
+    [
+        (Ed25519PrivateKey.generate(), {1: 1, 3: -19, -1: 6}),
+        (generate_private_key(SECP256R1()), {1: 2, 3: -9, -1: 1}),
+    ],
+)
+def test_a_cose_library_verifies_what_we_sign(private: Any, parameters: dict[int, Any]) -> None:
+    public = private.public_key()
+    if isinstance(private, Ed25519PrivateKey):
+        point = {-2: public.public_bytes_raw()}
+    else:
+        numbers = public.public_numbers()
+        point = {-2: numbers.x.to_bytes(32, "big"), -3: numbers.y.to_bytes(32, "big")}
+    key = COSEKey.new({**parameters, **point, 4: [2]})
+    for _ in range(20):
+        wire = Signer(private, b"thumb678").sign("state", b"\xa1\x01\x02")
+        assert COSE.new().decode(wire, key) == b"\xa1\x01\x02"
