@@ -6,7 +6,7 @@ A type's lane is part of its meaning: life safety travels on the alarm lane alon
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 
 class Lane(IntEnum):
@@ -21,8 +21,7 @@ LANE_NAMES: Final = {Lane.ALARM: "alarm", Lane.STATUS: "status", Lane.TELEMETRY:
 LANES_BY_NAME: Final = {name: lane for lane, name in LANE_NAMES.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where, in 1e-7 degrees; accuracy in centimetres where known."""
 
     latitude: int

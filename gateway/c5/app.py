@@ -73,6 +73,7 @@ async def run(settings: ReceiverSettings, output: str | None) -> None:
             random=random.SystemRandom().random,
         )
         gc.collect()
+        gc.set_threshold(50_000, 20, 20)  # records come in floods, live until their commit, and form no cycles
         gc.freeze()  # what the start made stays: a later collection would stop us for 20 ms to look at all of it again
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(receiver.run(), name="receiver")]

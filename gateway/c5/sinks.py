@@ -12,7 +12,6 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -69,7 +68,7 @@ def lines(committed: Committed, nulled: Callable[[Record], None]) -> Iterable[by
             yield _line(describe(entry.record) | remarks)
         except (ValueError, TypeError, RecursionError):  # say, a number of more digits than Python writes
             nulled(entry.record)
-            yield _line(describe(replace(entry.record, data=None)) | remarks | {"data": None})
+            yield _line(describe(entry.record._replace(data=None)) | remarks | {"data": None})
 
 
 def _line(fields: dict[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -152,7 +152,7 @@ def _written(device: Device) -> dict[str, Any]:
         "model": device.model,
         "key": base64.b64encode(device.key).decode(),
         "name": device.name,
-        "position": asdict(device.position) if device.position else None,
+        "position": device.position._asdict() if device.position else None,
     }
 
 

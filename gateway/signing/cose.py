@@ -11,8 +11,7 @@ the payload says (`record`, `message`).
 """
 
 import hashlib
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -58,8 +57,7 @@ def _template(kind: str, algorithm: int) -> bytes:
 _TEMPLATES: Final = {kind: tuple((alg, _template(kind, alg)) for alg in (ED25519, ESP256)) for kind in KINDS}
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A COSE_Sign1 of the right form, whose signature nobody has checked yet."""
 
     kind: str

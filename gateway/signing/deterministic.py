@@ -56,12 +56,16 @@ def read(data: bytes) -> Any | Refused:
     """
     if not is_plain(data):
         return Refused("a tag, or not CBOR")
-    stream = io.BytesIO(data)
+    decoder = cbor2.CBORDecoder(io.BytesIO(data), read_size=_READ_SIZE)
     try:
-        value = cbor2.load(stream)
+        value = decoder.decode()
     except Exception:  # noqa: BLE001  # foreign bytes: whatever a library makes of them is a refusal
         return Refused("not CBOR")
-    return value if stream.tell() == len(data) else Refused("bytes after the end")
+    try:
+        decoder.read(1)
+    except cbor2.CBORDecodeEOF:
+        return value
+    return Refused("bytes after the end")
 
 
 def is_deterministic(data: bytes) -> bool:

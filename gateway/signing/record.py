@@ -5,8 +5,7 @@ others (`previous`, `link`) is made and checked in `chain`. Keys that aren't kno
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.errors import Refused
 from gateway.event import LANE_NAMES, Lane, Position
@@ -22,8 +21,7 @@ _LANES: Final = tuple(Lane)
 SYNCHRONISED: Final = frozenset({2, 3})  # clock sources that know the time: NTP, GNSS
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(NamedTuple):
     """How far the signed time is to be trusted.
 
     `source`: 0 unsynchronised, 1 RTC or floor, 2 NTP, 3 GNSS; `monotonic_ms` since the epoch's start, by which any
@@ -35,8 +33,7 @@ class Clock:
     monotonic_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):  # tuples: a receiver makes one for each record of a flood
     """One signed happening. Times are microseconds since 1970; an epoch is 8 bytes."""
 
     gateway: str

@@ -162,12 +162,12 @@ class Receiver:
         """Store a batch; if the ledger fails on it, what is in it one by one, so that a record fails alone."""
 
         def apart() -> None:
-            for part in parts:
+            for part in _parts(batch):
                 self._store(part, waiting)
 
-        parts = list(_parts(batch))
+        several = len(batch.records) + bool(batch.declared or batch.epochs) > 1
         stored = partial(self._stored, batch)
-        self._await(self._ledger.store(batch), stored, waiting, batch.gateway, apart if len(parts) > 1 else None)
+        self._await(self._ledger.store(batch), stored, waiting, batch.gateway, apart if several else None)
 
     def _await(
         self,

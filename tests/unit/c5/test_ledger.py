@@ -1,7 +1,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -362,8 +361,7 @@ def test_a_gateway_that_was_online_is_not_reported_as_offline_when_a_receiver_st
 
 
 def test_the_largest_numbers_that_a_record_may_carry_can_be_stored(tmp_path: Path, gateway: Gateway) -> None:
-    odd = replace(
-        believed(gateway.record(Lane.STATUS, "x")).record,
+    odd = believed(gateway.record(Lane.STATUS, "x")).record._replace(
         sequence=INT_MAX,
         previous=bytes([1]) * 32,
         event_number=INT_MAX,
@@ -375,7 +373,7 @@ def test_the_largest_numbers_that_a_record_may_carry_can_be_stored(tmp_path: Pat
     ]
     wires = [
         gateway.signer.sign(
-            "record", record.encode(replace(odd, occurred_us=at, clock=clock, sequence=INT_MAX - number))
+            "record", record.encode(odd._replace(occurred_us=at, clock=clock, sequence=INT_MAX - number))
         )
         for number, (at, clock) in enumerate(clocks)
     ]
