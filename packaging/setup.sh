@@ -47,3 +47,4 @@ say "Setting up $venv ..."
 pip=("$venv/bin/python" -m pip -qq --disable-pip-version-check --no-input)
 "${pip[@]}" install --require-hashes -r requirements.lock
 "${pip[@]}" install --no-deps --no-build-isolation -e .
+"$venv/bin/python" -m compileall -q gateway firmware_sim certs # the first start is as quick as the next

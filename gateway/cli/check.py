@@ -166,7 +166,10 @@ def _disk(settings: GatewaySettings) -> Iterator[Finding]:
     folder = settings.gateway.state_dir
     if not folder.is_dir():
         yield Finding(
-            _("state_dir"), "failed", _("{path} is not there").format(path=folder), _("Make it, or start the service.")
+            _("state_dir"),
+            "warning",
+            _("{path} is not there").format(path=folder),
+            _("The service makes it, if it may."),
         )
         return
     if not os.access(folder, os.W_OK | os.X_OK):

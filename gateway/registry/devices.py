@@ -91,6 +91,8 @@ class Registry:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, Device]]:
+        with contextlib.suppress(OSError):  # what stands in the way is told below
+            self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         try:  # the folder is the lock: nobody owns it less than who may write in it
             lock = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:

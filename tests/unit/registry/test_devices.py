@@ -77,3 +77,8 @@ def test_two_who_enrol_at_once_lose_nothing(tmp_path: Path) -> None:
         thread.join()
     assert len(Registry(tmp_path).devices()) == 30
     assert len(json.loads((tmp_path / FILE).read_text())["devices"]) == 30
+
+
+def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
+    Registry(tmp_path / "state" / "deep").enrol(LOBBY)
+    assert Registry(tmp_path / "state" / "deep").devices() == {LOBBY.id: LOBBY}
