@@ -59,9 +59,10 @@ def test_a_file_that_can_t_be_read_is_named_and_never_written_over(tmp_path: Pat
     assert (tmp_path / FILE).read_bytes() == content
 
 
-def test_a_folder_that_is_not_there_is_an_error_with_a_hint(tmp_path: Path) -> None:
+def test_a_folder_that_can_t_be_made_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="can't be written") as raised:
-        Registry(tmp_path / "missing").enrol(LOBBY)
+        Registry(tmp_path / "file" / "folder").enrol(LOBBY)
     assert raised.value.hint
 
 
