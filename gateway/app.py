@@ -255,12 +255,18 @@ class App:
             "unstored": start.unstored,
         }
         self._record("gateway.started", self.settings.gateway.id, data)
+        ports, devices = len(self.links), len(self.intake.glance())
+        log.info(
+            "%s is up, version %s, start %d: %d ports, %d devices",
+            self.settings.gateway.id, __version__, start.start_count, ports, devices,
+        )  # fmt: skip
         if self.outbox.trouble is not None:  # before anybody was there to be told
             self._storage(self.outbox.trouble)
 
     def _stopping(self) -> None:
         notify.stopping()
         if hasattr(self, "intake"):
+            log.info("stopping")
             self.intake.remember()
             self._record("gateway.stopping", self.settings.gateway.id, {"version": __version__, "cause": "stop"})
 

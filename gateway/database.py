@@ -210,6 +210,21 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[st
         connection.executescript(f"BEGIN; {migrations[number]}; PRAGMA user_version = {number + 1}; COMMIT;")
 
 
+def in_use(path: Path) -> bool:
+    """Whether another process has this store open for writing."""
+    try:
+        lock = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def open_read_only(path: Path) -> sqlite3.Connection:
     """Open a store for looking, beside a running service. Raises `StoreError` if there is none."""
     try:

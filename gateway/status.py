@@ -134,5 +134,9 @@ def troubles(app: "App") -> list[str]:
         found.insert(0, _("nothing can be stored: {reason}").format(reason=app.outbox.trouble))
     if app.recorder.refused:
         found.append(_("{count} events had no room and were not accepted").format(count=app.recorder.refused))
+    if (stranger := app.intake.stranger) is not None:
+        found.append(
+            _("device {id} is heard and is not enrolled: c5-gateway device enrol C5D1:{id}:…").format(id=stranger)
+        )
     found += [link.port.trouble for link in app.links.values() if link.port.trouble is not None]
     return found

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gateway import app, config, console
+from gateway import app, config
+from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
 from gateway.clock import SystemClock
 from gateway.config import GatewaySettings
@@ -72,7 +73,7 @@ def _looked(settings: GatewaySettings) -> Iterator[Finding]:
     yield from _disk(settings)
     yield _devices(settings)
     try:
-        running = console.ask(settings.gateway.state_dir, {"do": "status"})
+        running = ask(settings.gateway.state_dir, {"do": "status"})
     except C5Error as error:
         yield Finding(_("service"), "failed", error.what, error.hint)
         return
@@ -221,7 +222,9 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Find
             protocol, refused = await _refused(
                 dial, route, encode_chains([app.identity(settings, SystemClock())[0].chain])
             )
-    except (LinkError, CertificateError) as error:
+    except CertificateError as error:
+        return [Finding(_("TLS certificate"), "failed", error.what, error.hint)]
+    except LinkError as error:
         return [Finding(what, "failed", error.what, error.hint)]
     except TimeoutError:
         return [Finding(what, "failed", _("it did not answer in time"), _("Is it overloaded, or the link very slow?"))]

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -162,6 +163,8 @@ async def _stage(folder: Path, chance: random.Random) -> AsyncIterator[Stage]:
     broker: Mosquitto | Embedded
     if find_mosquitto() is not None:
         broker = Mosquitto(tls=credentials, access=access_list([GATEWAY], [RECEIVER]), max_inflight=100)
+    elif find_spec("iotcore") is None:
+        raise C5Error(_("the demo needs a broker, and there is none here"), _("sudo apt-get install mosquitto"))
     else:
         broker = Embedded(tls=credentials)
         print(  # noqa: T201  # standard output may be for JSON

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from gateway import config, console
+from gateway import config
+from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
 from gateway.errors import C5Error
 from gateway.settings import find_settings
@@ -13,7 +14,7 @@ from gateway.text import _
 def status(path: Path | None, *, as_json: bool) -> bool:
     """Show it; True if nothing is wrong."""
     settings = config.load(find_settings(path, config.VARIABLE, config.DEFAULT))
-    found = console.ask(settings.gateway.state_dir, {"do": "status"})
+    found = ask(settings.gateway.state_dir, {"do": "status"})
     if found is None:
         raise C5Error(_("the service isn't running"), _("Start it: systemctl start c5-gateway"))
     if as_json:
@@ -47,7 +48,12 @@ def _show(found: dict[str, Any]) -> None:
         )
     )
     for name, certificate in found["certificates"].items():
-        say("  " + _("certificate {name}: {days_left} days left").format(name=name, **certificate))
+        text = (
+            _("certificate {name}: {days_left} days left")
+            if certificate["days_left"] >= 0
+            else _("certificate {name}: expired on {not_after}")
+        )
+        say("  " + text.format(name=name, **certificate))
     for trouble in found["troubles"]:
         say(_("TROUBLE: {trouble}").format(trouble=trouble))
     if not found["troubles"]:

@@ -17,7 +17,10 @@ def run(path: Path | None) -> bool:
     """Run until told to stop. Raises C5Error if it can't start."""
     settings = config.load(find_settings(path, config.VARIABLE, config.DEFAULT))
     logging.basicConfig(
-        level=settings.log.level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        level=settings.log.level.upper(),
+        format=("%(asctime)s " if sys.stderr.isatty() else "")
+        + "%(levelname)s %(name)s: %(message)s",  # journald has it
+        stream=sys.stderr,
     )
     app = App(settings)
     gc.collect()

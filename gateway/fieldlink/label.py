@@ -32,7 +32,7 @@ def parse(text: str) -> Label | Refused:
     """Read a label's text, which must be exact: a mistyped letter fails the check."""
     match = _FORM.fullmatch(text)
     if match is None:
-        return Refused("not a device label")
+        return Refused("not C5D1:id:model:key:check (the key has letters A to Z, digits 2 to 7)")
     device, model, key_text, check = match.groups()
     if f"{crc16(text.rpartition(':')[0].encode()):04x}" != check:
         return Refused("the label's check does not match")

@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 STORED, RECEIVED = 1, 2
 IDENTIFY: Final = 3  # the command
+STRANGER: Final = 600.0  # seconds for which an unknown device is shown after it was heard
 REMEMBER: Final = 10.0  # seconds: counters that no record carried are stored this often (30 s are allowed)
 _UNKNOWN: Final = "device.unknown"
 _UNREADABLE: Final = "unreadable"
@@ -86,6 +87,7 @@ class Intake:
         self._limits: Limiter[tuple[str, str]] = Limiter()
         self._unreadable: Limiter[str] = Limiter()  # never asked to `tick`: the next one is a record of its own
         self._last_unknown = ""
+        self._unknown_at = -STRANGER
         self._remember_at = clock.monotonic() + REMEMBER
         self.counts: dict[str, int] = {}
 
@@ -128,6 +130,12 @@ class Intake:
             raise C5Error(f"{device}: {told.reason}", _("Press the device once, then try again."))
         self._perform(known, told[1], now, None)
 
+    @property
+    def stranger(self) -> str | None:
+        """The device that was heard lately and is not enrolled, if one was."""
+        lately = self._clock.monotonic() < self._unknown_at + STRANGER
+        return self._last_unknown if lately and self._last_unknown not in self._known else None
+
     def glance(self) -> list[dict[str, Any]]:
         """Return what `status` shows of each device."""
         now = self._clock.monotonic()
@@ -156,7 +164,7 @@ class Intake:
         known = self._known.get(header.device)
         now = self._clock.monotonic()
         if known is None:
-            self._last_unknown = header.device
+            self._last_unknown, self._unknown_at = header.device, now
             self._report(_UNKNOWN, self._gateway, now)
             return True
         self._perform(known, known.session.receive(header, body, now), now, write)
@@ -289,7 +297,9 @@ class Intake:
             self._refused(type_, source, count)
 
     def _refused(self, type_: str, source: str, count: int) -> None:
-        log.warning("frames were refused: %s, %s, %d", type_, source, count)
+        log.warning(
+            "frames were refused: %s of %s, %d", type_, self._last_unknown if type_ == _UNKNOWN else source, count
+        )
         data: Mapping[str, Any] = {"count": count}
         if type_ == _UNKNOWN:
             data = {"count": count, "last_id": self._last_unknown}

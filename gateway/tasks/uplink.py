@@ -171,8 +171,8 @@ class Uplink:
         self.pump()
         await asyncio.gather(names, subscribed)
         self.broker = broker
+        log.info("connected to %s", broker)
         if self.troubles.pop("link", None) is not None:
-            log.info("connected to %s", broker)
             self._record("link.restored", {"broker": broker})
         while not self._closed:
             self._tick(self._clock.monotonic())

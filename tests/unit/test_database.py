@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.database import Database, open_read_only
+from gateway.database import Database, in_use, open_read_only
 from gateway.errors import StoreError
 
 SCHEMA = ["CREATE TABLE word (text TEXT NOT NULL UNIQUE);"]
@@ -61,10 +61,12 @@ def test_a_second_process_on_one_store_is_refused(tmp_path: Path) -> None:
         store = await Database.open(tmp_path / "a.db", SCHEMA)
         with pytest.raises(StoreError, match="in use by another process"):
             await Database.open(tmp_path / "a.db", SCHEMA)
+        assert in_use(tmp_path / "a.db")
         looking = open_read_only(tmp_path / "a.db")
         assert _words(looking) == []
         looking.close()
         await store.close()
+        assert not in_use(tmp_path / "a.db")
 
     asyncio.run(story())
 

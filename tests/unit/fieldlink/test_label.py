@@ -9,6 +9,8 @@ from gateway.fieldlink import label
 from gateway.fieldlink.framing import crc16
 from gateway.fieldlink.label import Label
 
+MALFORMED = "not C5D1:id:model:key:check (the key has letters A to Z, digits 2 to 7)"
+
 
 def with_check(said: str) -> str:
     return f"{said}:{crc16(said.encode()):04x}"
@@ -32,12 +34,12 @@ def test_a_label_shown_does_not_show_its_key() -> None:
     ("text", "reason"),
     [
         (with_check("C5D1:00000000:PB-1:AAAAAAAAAAAAAAAAAAAAAAAAAA"), "00000000 is no device id"),
-        (with_check("C5D1:0C500042:PB-1:AAAAAAAAAAAAAAAAAAAAAAAAAA"), "not a device label"),
-        (with_check("C5D1:0c500042:pb-1:AAAAAAAAAAAAAAAAAAAAAAAAAA"), "not a device label"),
-        (with_check("C5D1:0c500042::AAAAAAAAAAAAAAAAAAAAAAAAAA"), "not a device label"),
-        (with_check("C5D1:0c500042:PB-1:AAAAAAAAAAAAAAAAAAAAAAAAA"), "not a device label"),
+        (with_check("C5D1:0C500042:PB-1:AAAAAAAAAAAAAAAAAAAAAAAAAA"), MALFORMED),
+        (with_check("C5D1:0c500042:pb-1:AAAAAAAAAAAAAAAAAAAAAAAAAA"), MALFORMED),
+        (with_check("C5D1:0c500042::AAAAAAAAAAAAAAAAAAAAAAAAAA"), MALFORMED),
+        (with_check("C5D1:0c500042:PB-1:AAAAAAAAAAAAAAAAAAAAAAAAA"), MALFORMED),
         (with_check("C5D1:0c500042:PB-1:AAAAAAAAAAAAAAAAAAAAAAAAAB"), "the label's key is not in its shortest form"),
-        (with_check("C5D1:0c500042:PB-1:AAAAAAAAAAAAAAAAAAAAAAAAAA") + "\n", "not a device label"),
+        (with_check("C5D1:0c500042:PB-1:AAAAAAAAAAAAAAAAAAAAAAAAAA") + "\n", MALFORMED),
         ("C5D1:0c500042:PB-1:AAAAAAAAAAAAAAAAAAAAAAAAAA:0000", "the label's check does not match"),
     ],
 )

@@ -205,6 +205,18 @@ def test_all_strangers_together_are_one_record_a_minute() -> None:
     assert line.intake.deadline > line.clock.now
 
 
+def test_a_stranger_is_shown_for_ten_minutes_or_until_it_is_enrolled() -> None:
+    line = Line(state=KNOWN)
+    assert line.intake.stranger is None
+    line.say(line.frame(2, {1: 5, 2: PANIC, 3: 0}, device="00000001", key=OTHER))
+    assert line.intake.stranger == "00000001"
+    line.clock.now += 601
+    assert line.intake.stranger is None
+    line.say(line.frame(2, {1: 6, 2: PANIC, 3: 0}, device="00000001", key=OTHER))
+    line.intake.enrol(Device("00000001", "PB-1", OTHER))
+    assert line.intake.stranger is None
+
+
 def test_an_unreadable_event_is_an_alarm_once_a_minute_for_as_long_as_it_goes_on() -> None:
     line = Line(state=KNOWN)
     recorded = []
