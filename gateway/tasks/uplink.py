@@ -4,13 +4,12 @@ What goes out next is `Schedule`'s decision, and it is made on every occasion: a
 receipt, a reading from the outbox. A record is published within the call that signed it; nothing here waits.
 
 What the broker answers is never a delivery. A refusal is a trouble that a person can see (`troubles`), and is tried
-again; a receipt is judged by `Speakers` (whose word is it?) and `coverage` (what does it cover?) before it counts.
+again. What C5 says goes to `downlink`, which lives and ends with this.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,12 +38,9 @@ OWN_SLOTS: Final = 2  # of the broker's window: for the certificates and one sta
 STATE_PAUSE: Final = 1.0  # seconds between two states at least
 RECONNECT_MAX: Final = 10.0  # seconds between two tries at most: the first alarm after an outage waits for this
 ALARM_PAUSE: Final = 1.0  # … unless it is signed meanwhile: then this
-DECLARED_PAUSE: Final = 60.0  # seconds between two declarations of a lane
-RESTART_PAUSE: Final = 5.0  # seconds between two times that a receiver's coming has everything sent again
 STEADY: Final = 10.0  # seconds: a connection that held this long was no flapping one
 NO_SUBSCRIBER: Final = 0x10  # MQTT 5: taken, and given to nobody
 REFUSAL: Final = 0x80
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 # Opens a connection to a broker by name, with a will (topic, payload), telling what arrives and why it ended.
@@ -52,7 +48,7 @@ Dial = Callable[[str, tuple[str, bytes], Callable[["Message"], None], Callable[[
 
 
 class Uplink:
-    """Delivers records and receives receipts."""
+    """Delivers records over one connection at a time; what C5 answers goes to `downlink`."""
 
     def __init__(
         self,

@@ -323,6 +323,16 @@ def test_a_device_that_was_not_heard_can_t_be_identified_and_the_technician_is_t
     assert [(type_, payload[2], payload[3]) for type_, payload in line.told()] == [(9, 3, {1: 5})]
 
 
+def test_the_events_of_a_device_whose_receipt_is_awaited_are_bounded() -> None:
+    line = Line(state=KNOWN)
+    for number in range(5, 205):
+        line.press(number)
+    line.store.commit()
+    line.told()
+    line.intake.receipted([Run(Lane.ALARM, 2, 1, 200)])
+    assert [payload[1] for _type, payload in line.told()] == list(range(141, 205)), "the newest 64"
+
+
 def test_a_receipt_for_a_million_records_finds_the_one_that_is_awaited() -> None:
     line = Line(state=KNOWN)
     line.press(5)
