@@ -9,18 +9,17 @@ systemd starts it again: the outbox has everything.
 
 import asyncio
 import logging
-import os
-import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from gateway import RELEASED, __version__, console, notify, status
-from gateway.clock import EpochClock, SystemClock, Timekeeper
+from gateway import RELEASED, __version__, notify, status
+from gateway.clock import EpochClock, Timekeeper
 from gateway.config import GatewaySettings, PortTable
 from gateway.control.authorise import Speakers
+from gateway.delivery.coverage import Coverage
 from gateway.delivery.item import EventState
 from gateway.delivery.link import CentreWatch
 from gateway.delivery.schedule import Schedule
@@ -42,6 +41,7 @@ from gateway.tasks.said import Self
 from gateway.text import _
 from gateway.tls import client_context
 from gateway.topics import Route
+from gateway.world import World
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +49,6 @@ DIAL_DEADLINE: Final = 15.0  # seconds for DNS, TCP, TLS and MQTT together
 RECEIVE_MAXIMUM: Final = 64  # unacknowledged messages towards us; receipts are small and few
 DRIVER_PAUSE: Final = 1.0  # seconds before a driver that ended is started again
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _random_bytes(count: int) -> bytes:
-    return os.urandom(count)
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What the gateway takes from outside, so that a simulation can hand in its own."""
-
-    clock: Timekeeper = field(default_factory=SystemClock)
-    random: Callable[[], float] = random.random  # jitter alone; nothing secret comes from it
-    random_bytes: Callable[[int], bytes] = _random_bytes
 
 
 class App:
@@ -88,12 +75,14 @@ class App:
                 _("state_dir {path} can't be made: {error}").format(path=state_dir, error=error.strerror),
                 _("Make the folder, owned by the service's user."),
             ) from error
-        self.outbox = await Outbox.open(state_dir, self.world.random_bytes(4), encode_chain(self.own.chain))
+        self.outbox = await Outbox.open(
+            state_dir, self.world.random_bytes(4), encode_chain(self.own.chain), self.world.disk
+        )
         try:
             self._wire()
             async with AsyncExitStack() as stack:
                 try:
-                    await stack.enter_async_context(console.serve(state_dir, self._asked))
+                    await stack.enter_async_context(self.world.console(state_dir, self._asked))
                 except StoreError as error:  # a folder that is read-only must not stop the alarms
                     log.warning("the command line can't reach this service: %s. %s", error.what, error.hint)
                 self._started()
@@ -114,8 +103,7 @@ class App:
         self.recorder = Recorder(chains, start.ordinal, self.outbox, EpochClock(world.clock).occurred, position)
         self.intake = Intake(table.id, self.recorder, self.outbox, world.clock, world.random_bytes)
         older = [chain for kept in start.older_chains if not isinstance(chain := decode_chain(kept), Refused)]
-        schedule = Schedule()
-        schedule.receipted(start.receipted)
+        coverage = Coverage(start.receipted)
         self.uplink = uplinks.Uplink(
             own=Self(
                 route=Route(table.agency, table.site, table.id),
@@ -129,14 +117,15 @@ class App:
             ),
             brokers=[f"{broker.host}:{broker.port}" for broker in settings.broker],
             dial=self._dialler(),
-            schedule=schedule,
+            schedule=Schedule(coverage),
+            coverage=coverage,
             recorder=self.recorder,
             store=self.outbox,
             speakers=Speakers(
                 table.id,
                 load_anchors(settings.identity.trust_anchors),
                 settings.delivery.receivers,
-                _revocations(settings),
+                _revocations(settings, world.clock),
             ),
             watch=CentreWatch(settings.delivery.profile, world.clock.monotonic()),
             ordinals=start.epochs,
@@ -168,7 +157,7 @@ class App:
         return [replace(event, stage=min(event.stage, highest)) for event in events]
 
     def _dialler(self) -> uplinks.Dial:
-        settings = self.settings
+        settings, connect = self.settings, self.world.connect
         brokers: dict[str, Broker] = {}
         for table in settings.broker:
             files = settings.identity
@@ -185,7 +174,7 @@ class App:
             on_message: Callable[[Message], None],
             on_closed: Callable[[str], None],
         ) -> Awaitable[Connection]:
-            return Connection.open(
+            return connect(
                 brokers[name],
                 settings.gateway.id,
                 keepalive=settings.delivery.keepalive,
@@ -207,6 +196,7 @@ class App:
             lost=lambda reason: self._record("port.lost", port.name, {"port": port.name, "reason": reason[:500]}),
             restored=lambda: self._record("port.restored", port.name, {"port": port.name}),
             random=self.world.random,
+            line=self.world.line,
         )
 
     # Started, supervised, stopped.
@@ -309,12 +299,12 @@ def identity(settings: GatewaySettings, clock: Timekeeper) -> tuple[Own, Tls | N
     return own, tls
 
 
-def _revocations(settings: GatewaySettings) -> Revocations | None:
+def _revocations(settings: GatewaySettings, clock: Timekeeper) -> Revocations | None:
     """Read the revocation list; one that is out of date warns and never blocks."""
     path = settings.identity.revocation_list
     if path is None:
         return None
     revocations = load_revocations(path)
-    if revocations.stale(datetime.now(UTC)):
+    if revocations.stale(_EPOCH + timedelta(microseconds=clock.now_us())):
         log.warning("the revocation list is out of date: %s", path)
     return revocations

@@ -130,6 +130,30 @@ class Database:
             self._loop.call_soon_threadsafe(_tell, outcomes)
 
 
+class Disk:
+    """Where databases are; a simulation hands in its own."""
+
+    async def open(self, path: Path, migrations: Sequence[str]) -> Database:
+        """Open a database for writing; see `Database.open`."""
+        return await Database.open(path, migrations)
+
+    async def glimpse(self, path: Path, work: Work[T]) -> T:
+        """Read once in a file that can't be opened as usual. Raises `StoreError`.
+
+        A full disk has no room for what the readers of a database share: nothing is shared here.
+        """
+        return await asyncio.to_thread(_glimpse, path, work)
+
+
+def _glimpse(path: Path, work: Work[T]) -> T:
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            return work(connection)
+    except sqlite3.Error as error:
+        raise _explained(error, path) from error
+
+
 def _tell(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
     for future, outcome in outcomes:
         if future.cancelled():

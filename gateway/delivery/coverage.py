@@ -8,10 +8,10 @@ Rules (wire.md, section 3 "receipt"):
    missing of an epoch that the store doesn't know is lost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gateway.delivery.item import Run
+from gateway.delivery.item import Item, Run
 from gateway.errors import Refused
 from gateway.event import Lane
 from gateway.ranges import RangeSet
@@ -24,6 +24,34 @@ class Claim:
     covered: tuple[Run, ...]
     missing: tuple[Run, ...]
     unknown: tuple[tuple[Lane, tuple[bytes, int, int]], ...] = ()  # missing, of epochs that this store doesn't know
+
+
+class Coverage:
+    """What C5 has of each lane and epoch, over all paths and for good: it only grows."""
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self._has: dict[tuple[Lane, int], RangeSet] = {}
+        self.add(runs)
+
+    def __contains__(self, item: Item) -> bool:
+        has = self._has.get((item.lane, item.ordinal))
+        return has is not None and item.sequence in has
+
+    def add(self, runs: Iterable[Run]) -> list[Run]:
+        """Add what C5 has; return what of it was not known before."""
+        new: list[Run] = []
+        for run in runs:
+            if left := self.left_of(run):
+                self._has.setdefault((run.lane, run.ordinal), RangeSet()).add(run.first, run.last)
+                new += left
+        return new
+
+    def left_of(self, run: Run) -> list[Run]:
+        """Return what of a run C5 is not known to have."""
+        has = self._has.get((run.lane, run.ordinal))
+        if has is None:
+            return [run]
+        return [Run(run.lane, run.ordinal, *hole) for hole in has.missing(run.first, run.last)]
 
 
 UpTo = Mapping[Lane, list[tuple[bytes, int]]]

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
+from gateway.delivery.coverage import Coverage
 from gateway.delivery.item import After, Item, Position, Run, Want
 from gateway.event import Lane
 from gateway.ranges import RangeSet
@@ -59,9 +60,9 @@ class Batch:
 class _LaneQueue:
     """One lane: what is at hand, what must be read, what waits for its receipt."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, coverage: Coverage) -> None:
         self.lane = lane
-        self.covered: dict[int, RangeSet] = {}
+        self.coverage = coverage
         self.in_flight = 0
         self.generation = 0
         self.held_until: float | None = None
@@ -94,15 +95,6 @@ class _LaneQueue:
         else:
             self.behind = self.missed = True
 
-    def is_covered(self, item: Item) -> bool:
-        covered = self.covered.get(item.ordinal)
-        return covered is not None and item.sequence in covered
-
-    def left_of(self, run: Run) -> list[Run]:
-        """Return what of a run no receipt covers."""
-        holes = self.covered.get(run.ordinal, RangeSet()).missing(run.first, run.last)
-        return [Run(self.lane, run.ordinal, first, last) for first, last in holes]
-
     def want(self) -> Want | None:
         if self.reading is not None or self.ready_bytes >= LOW_WATER:
             return None
@@ -118,7 +110,7 @@ class _LaneQueue:
             return []  # asked for before a reset
         self.reading = None
         for item in items:
-            if self.is_covered(item):
+            if item in self.coverage:
                 continue
             if isinstance(want, After):
                 if item.sequence in self.handed.get(item.ordinal, ()):
@@ -138,7 +130,7 @@ class _LaneQueue:
             self.again.appendleft(Run(self.lane, want.ordinal, end + 1, want.last))
         found = RangeSet((item.sequence, item.sequence) for item in items)
         absent = (Run(self.lane, want.ordinal, *hole) for hole in found.missing(want.first, end))
-        return [left for hole in absent for left in self.left_of(hole)]
+        return [left for hole in absent for left in self.coverage.left_of(hole)]
 
     def unread(self, want: Want, items: list[Item], now: float) -> None:
         if want is not self.reading:
@@ -201,7 +193,7 @@ class _LaneQueue:
         size = 0
         while source:
             item = source[0]
-            if not self.is_covered(item):
+            if item not in self.coverage:
                 follows = not items or (items[-1].ordinal, items[-1].sequence + 1) == (item.ordinal, item.sequence)
                 if items and (not follows or size + len(item.wire) > limit):
                     break
@@ -223,8 +215,10 @@ def _add(sets: dict[int, RangeSet], ordinal: int, first: int, last: int) -> None
 class Schedule:
     """The order of delivery over one connection at a time."""
 
-    def __init__(self) -> None:
-        self._lanes = {lane: _LaneQueue(lane) for lane in Lane}
+    def __init__(self, coverage: Coverage | None = None) -> None:
+        self._coverage = Coverage() if coverage is None else coverage
+        self._lanes = {lane: _LaneQueue(lane, self._coverage) for lane in Lane}
+        self._carried = frozenset(Lane)
         self._connected = False
         self._limit = SEQUENCE_MAX
         self._slots: dict[Lane, int] = {}
@@ -254,9 +248,15 @@ class Schedule:
             queue.in_flight = 0
             queue.reset()
 
+    def carry(self, lanes: frozenset[Lane]) -> None:
+        """Carry these lanes from now on: what comes anew has everything unreceipted sent, what goes is left alone."""
+        for lane in lanes ^ self._carried:
+            self._lanes[lane].reset()
+        self._carried = lanes
+
     def offer(self, item: Item) -> None:
         """Take a record signed just now."""
-        if self._connected:
+        if self._connected and item.lane in self._carried:
             self._lanes[item.lane].offer(item)
 
     def next(self) -> Batch | None:
@@ -265,7 +265,7 @@ class Schedule:
             return None
         busy = sum(queue.in_flight for queue in self._lanes.values())
         for lane, queue in self._lanes.items():
-            if busy >= self._slots[lane] or queue.held_until is not None:
+            if lane not in self._carried or busy >= self._slots[lane] or queue.held_until is not None:
                 continue
             if lane is not Lane.ALARM and len(queue.repeats) >= UNRECEIPTED_MAX:
                 continue
@@ -298,19 +298,14 @@ class Schedule:
     def _settled(self, batch: Batch, now: float, wait: float) -> None:
         queue = self._lanes[batch.run.lane]
         queue.in_flight = max(0, queue.in_flight - 1)
-        if batch.generation == queue.generation and queue.left_of(batch.run):
+        if batch.generation == queue.generation and self._coverage.left_of(batch.run):
             heapq.heappush(queue.repeats, (now + wait, next(queue.ties), batch.run))
 
     def receipted(self, runs: Iterable[Run]) -> list[Run]:
         """Note what C5 has: it is not sent again. Return what of it was not known before: coverage only grows."""
-        new: list[Run] = []
-        for run in runs:
-            queue = self._lanes[run.lane]
-            if left := queue.left_of(run):
-                _add(queue.covered, run.ordinal, run.first, run.last)
-                new += left
+        new = self._coverage.add(runs)
         for queue in self._lanes.values():
-            while queue.repeats and not queue.left_of(queue.repeats[0][2]):
+            while queue.repeats and not self._coverage.left_of(queue.repeats[0][2]):
                 heapq.heappop(queue.repeats)
         return new
 
@@ -325,7 +320,7 @@ class Schedule:
         if len(queue.asked) >= ASKED_MAX:
             queue.asked.clear()
         queue.asked[run] = now
-        left = queue.left_of(run)
+        left = self._coverage.left_of(run)
         for part in left:
             for piece in queue.resendable(part):
                 queue.send_again(piece)
@@ -338,10 +333,6 @@ class Schedule:
             self.restart()
         self._silent = silent
 
-    def covers(self, run: Run) -> bool:
-        """Whether receipts cover all of a run."""
-        return not self._lanes[run.lane].left_of(run)
-
     def restart(self) -> None:
         """Send everything unreceipted again, as on a new connection."""
         if self._connected:
@@ -352,7 +343,8 @@ class Schedule:
         """Return what to read from the outbox now; each is wanted once."""
         if not self._connected:
             return []
-        return [want for queue in self._lanes.values() if (want := queue.want()) is not None]
+        carried = (queue for lane, queue in self._lanes.items() if lane in self._carried)
+        return [want for queue in carried if (want := queue.want()) is not None]
 
     def loaded(self, want: Want, items: list[Item], *, complete: bool) -> list[Run]:
         """Take what was read for a want, in order; `complete` if there was no more.
@@ -384,7 +376,7 @@ class Schedule:
                 run = heapq.heappop(queue.repeats)[2]
                 if self._silent and lane is not Lane.ALARM:
                     heapq.heappush(queue.repeats, (now + SILENT_REPEAT_MAX, next(queue.ties), run))
-                elif left := queue.left_of(run):
+                elif left := self._coverage.left_of(run):
                     queue.again.extend(left)
                     for place in ((part.ordinal, part.first) for part in left if self._silent):
                         queue.waits[place] = min(SILENT_REPEAT_MAX, 2 * queue.waits.get(place, SILENT_REPEAT))

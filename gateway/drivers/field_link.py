@@ -24,13 +24,14 @@ class FieldLink:
         lost: Callable[[str], None],
         restored: Callable[[], None],
         random: Callable[[], float],
+        line: Callable[..., SerialPort] = SerialPort,
     ) -> None:
         self._decoder = Decoder()
         self._frame = frame
         self._told_lost = lost
         self.noise = 0  # frames that were none
         self.frames = 0
-        self.port = SerialPort(device, baud, received=self._received, lost=self._lost, restored=restored, random=random)
+        self.port = line(device, baud, received=self._received, lost=self._lost, restored=restored, random=random)
 
     async def run(self) -> None:
         """Serve the line; ends only when cancelled."""

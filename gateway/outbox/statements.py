@@ -4,11 +4,9 @@ A record, the counters of the device that caused it, and its event number are wr
 goes back: after a trouble, what failed comes later than what went through.
 """
 
-import contextlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from gateway.delivery.item import After, DeviceState, Entry, EventState, Item, Run, Want
@@ -72,13 +70,6 @@ def look(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
         (last or 0) + 1, epoch(count, random4), count, True, heads, receipted,
         {epoch: ordinal for ordinal, epoch in epochs.items()}, devices, events, chain, older,
     )  # fmt: skip
-
-
-def glimpse(path: Path, random4: bytes, chain: bytes) -> Start:
-    """Look into a store that can't be opened as usual: a full disk has no room for what a store's readers share."""
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # then nothing is shared
-        return look(connection, random4, chain)
 
 
 def begin(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:

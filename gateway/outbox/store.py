@@ -13,13 +13,12 @@ Rules:
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
-from gateway.database import Database
+from gateway.database import Database, Disk
 from gateway.delivery.item import After, DeviceState, Entry, Item, Run, Want
 from gateway.errors import StoreError
 from gateway.event import LANE_NAMES, Lane
@@ -39,10 +38,11 @@ RETRY: Final = 1.0  # seconds between tries to store, while the disk fails
 class Outbox:
     """The store of one gateway; open it with `open`, which begins the epoch."""
 
-    def __init__(self, path: Path, database: Database | None, start: Start) -> None:
+    def __init__(self, disk: Disk, path: Path, database: Database | None, start: Start) -> None:
         self.start = start
         self.trouble: str | None = None
         self.on_trouble: Callable[[str | None], None] = lambda _trouble: None
+        self._disk = disk
         self._path = path
         self._database = database
         self._waiting: dict[tuple[Lane, int], Entry] = {}  # not durable yet, in the order they were signed
@@ -52,26 +52,27 @@ class Outbox:
         self._retry: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, state_dir: Path, random4: bytes, chain: bytes) -> Self:
+    async def open(cls, state_dir: Path, random4: bytes, chain: bytes, disk: Disk | None = None) -> Self:
         """Open the store and begin an epoch that signs under `chain` (as `signing.chains` writes it).
 
         Raises `StoreError` only if another process has the store, or newer software made it. A disk that fails
         leaves a gateway without a disk (`trouble`).
         """
         path = state_dir / FILE
+        disk = disk or Disk()
         database: Database | None = None
         try:
-            database = await Database.open(path, MIGRATIONS)
+            database = await disk.open(path, MIGRATIONS)
             start = await database.submit(partial(statements.begin, random4=random4, chain=chain))
         except StoreError as error:
             if error.__cause__ is None or isinstance(error.__cause__, BlockingIOError):
                 raise
-            return await cls._without_disk(path, database, random4, chain, error)
-        return cls(path, database, start)
+            return await cls._without_disk(disk, path, database, error, random4=random4, chain=chain)
+        return cls(disk, path, database, start)
 
     @classmethod
     async def _without_disk(
-        cls, path: Path, database: Database | None, random4: bytes, chain: bytes, error: StoreError
+        cls, disk: Disk, path: Path, database: Database | None, error: StoreError, *, random4: bytes, chain: bytes
     ) -> Self:
         start: Start | None = None
         if database is not None:
@@ -81,14 +82,14 @@ class Outbox:
                 log.debug("the store can't be read either")
         if start is None:
             try:
-                start = await asyncio.to_thread(statements.glimpse, path, random4, chain)
-            except sqlite3.Error:
+                start = await disk.glimpse(path, partial(statements.look, random4=random4, chain=chain))
+            except StoreError:
                 log.debug("the store can't be looked into either")
         if start is None:
             # An ordinal that no epoch of a store that can't be read has, should it come back.
             ordinal = 2**32 + int.from_bytes(random4, "big")
             start = Start(ordinal, statements.epoch(1, random4), 1, True, {}, (), {}, {}, (), chain, ())
-        outbox = cls(path, database, start)
+        outbox = cls(disk, path, database, start)
         outbox._failed(error)
         return outbox
 
@@ -228,7 +229,7 @@ class Outbox:
             await asyncio.sleep(RETRY)
             try:
                 if self._database is None:
-                    self._database = await Database.open(self._path, MIGRATIONS)
+                    self._database = await self._disk.open(self._path, MIGRATIONS)
                 await self._database.submit(partial(statements.resume, start=self.start))
                 entries, states = tuple(self._waiting.values()), tuple(self._owed.values())
                 await self._database.submit(partial(statements.insert, entries=entries, states=states))

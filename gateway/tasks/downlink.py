@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.control.authorise import Speakers
-from gateway.delivery import coverage
+from gateway.delivery.coverage import Coverage, judge
 from gateway.delivery.item import Run
 from gateway.delivery.link import CentreWatch, Restored
 from gateway.delivery.schedule import Schedule
@@ -48,6 +48,7 @@ class Downlink:
         *,
         own: said.Self,
         schedule: Schedule,
+        coverage: Coverage,
         recorder: "Recorder",
         store: "Store",
         speakers: Speakers,
@@ -60,6 +61,7 @@ class Downlink:
     ) -> None:
         self._own = own
         self._schedule = schedule
+        self._coverage = coverage
         self._recorder = recorder
         self._store = store
         self._speakers = speakers
@@ -139,7 +141,7 @@ class Downlink:
         if isinstance(receipt, Refused):
             self._refuse(receipt, now)
             return
-        claim = coverage.judge(
+        claim = judge(
             receipt.up_to,
             receipt.missing,
             present=self._own.epoch,
@@ -186,7 +188,7 @@ class Downlink:
         sequence = self._declared.get((lane, entry))
         if sequence is None:
             return False
-        if self._schedule.covers(Run(Lane.STATUS, self._own.ordinal, sequence, sequence)):
+        if not self._coverage.left_of(Run(Lane.STATUS, self._own.ordinal, sequence, sequence)):
             del self._declared[lane, entry]
             return False
         return True

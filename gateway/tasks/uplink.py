@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.control.authorise import Speakers
 from gateway.delivery.backoff import Backoff
+from gateway.delivery.coverage import Coverage
 from gateway.delivery.item import Item, Want
 from gateway.delivery.link import CentreWatch
 from gateway.delivery.schedule import REPEAT, Batch, Schedule
@@ -57,6 +58,7 @@ class Uplink:
         brokers: Sequence[str],
         dial: Dial,
         schedule: Schedule,
+        coverage: Coverage,
         recorder: "Recorder",
         store: "Store",
         speakers: Speakers,
@@ -96,6 +98,7 @@ class Uplink:
         self.downlink = Downlink(
             own=own,
             schedule=schedule,
+            coverage=coverage,
             recorder=recorder,
             store=store,
             speakers=speakers,

@@ -54,7 +54,9 @@ TASKS: Final = frozenset({"gateway.tasks", "gateway.c5.receiver"})
 CENTRE_WIRING: Final = frozenset(
     {"gateway.settings", "gateway.c5.app", "gateway.c5.config", "gateway.c5.cli", "gateway.c5.watch"}
 )
-WIRING: Final = frozenset({"gateway.app", "gateway.config", "gateway.cli", "gateway.status", "gateway.demo"})
+WIRING: Final = frozenset(
+    {"gateway.app", "gateway.world", "gateway.config", "gateway.cli", "gateway.status", "gateway.demo"}
+)
 # The centre's end is installed without device libraries.
 CENTRE_MAY_USE: Final = frozenset(
     {

@@ -19,7 +19,7 @@ from gateway.c5.reports import Tally
 from gateway.c5.signers import Signer
 from gateway.c5.values import Batch, Kept, KeptRecord, Outcome, Remember, Snapshot
 from gateway.c5.verifier import Unproven
-from gateway.database import Database
+from gateway.database import Database, Disk
 from gateway.errors import Refused
 from gateway.event import LANE_NAMES, Lane
 from gateway.signing import cose, record
@@ -41,9 +41,9 @@ class Ledger:
         self._database = database
 
     @classmethod
-    async def open(cls, folder: Path) -> Self:
+    async def open(cls, folder: Path, disk: Disk | None = None) -> Self:
         """Open or make the ledger. Raises StoreError."""
-        return cls(await Database.open(folder / LEDGER, MIGRATIONS))
+        return cls(await (disk or Disk()).open(folder / LEDGER, MIGRATIONS))
 
     async def close(self) -> None:
         """Commit what waits, and close."""

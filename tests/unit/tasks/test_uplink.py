@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from gateway.control.authorise import Speakers
+from gateway.delivery.coverage import Coverage
 from gateway.delivery.item import Entry, Item, Run
 from gateway.delivery.link import CentreWatch
 from gateway.delivery.schedule import Schedule
@@ -55,13 +56,15 @@ class Life:
             lambda age_ms: (NOW_US - age_ms * 1000, Quality(2, 5, 0)),
             None,
         )
-        self.schedule = Schedule()
+        coverage = Coverage()
+        self.schedule = Schedule(coverage)
         receivers = options.pop("receivers", ["*"])
         self.uplink = Uplink(
             own=Self(ROUTE, EPOCH, 2, 2, own.signer, encode_chains([own.chain]), datetime(2026, 1, 1, tzinfo=UTC), 30),
             brokers=options.pop("brokers", ["a"]),
             dial=broker.dial,
             schedule=self.schedule,
+            coverage=coverage,
             recorder=self.recorder,
             store=self.store,
             speakers=Speakers("gw-1", Anchors.load(anchors), receivers),

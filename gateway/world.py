@@ -1,0 +1,74 @@
+"""What the gateway takes from outside: clocks, chance, a disk, lines, brokers, the command line's door.
+
+Everything is handed to `App` in one `World`, so that a simulation runs it unchanged on a virtual clock, a disk that
+forgets and brokers that vanish (tests/simulation). The defaults are the machine's own.
+"""
+
+import os
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from gateway import console
+from gateway.clock import SystemClock, Timekeeper
+from gateway.database import Disk
+from gateway.drivers.serial_port import SerialPort
+from gateway.mqtt import Broker, Connection, Message, Will
+
+
+class Connect(Protocol):
+    """Opens a connection to a broker, as `Connection.open` does."""
+
+    def __call__(
+        self,
+        broker: Broker,
+        client_id: str,
+        *,
+        keepalive: int,
+        will: Will | None,
+        session_expiry: int,
+        receive_maximum: int,
+        on_message: Callable[[Message], None],
+        on_closed: Callable[[str], None],
+        deadline: float,
+    ) -> Awaitable[Connection]:
+        """Connect within `deadline` seconds, or raise LinkError."""
+
+
+class Line(Protocol):
+    """Makes a serial line, as `SerialPort` does."""
+
+    def __call__(
+        self,
+        device: str,
+        baud: int,
+        *,
+        received: Callable[[bytes], None],
+        lost: Callable[[str], None],
+        restored: Callable[[], None],
+        random: Callable[[], float],
+    ) -> SerialPort:
+        """Make a line; its `run` keeps it open."""
+
+
+Console = Callable[[Path, console.Handle], AbstractAsyncContextManager[None]]
+
+
+def _random_bytes(count: int) -> bytes:
+    return os.urandom(count)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The outside of one gateway."""
+
+    clock: Timekeeper = field(default_factory=SystemClock)
+    random: Callable[[], float] = random.random  # jitter alone; nothing secret comes from it
+    random_bytes: Callable[[int], bytes] = _random_bytes
+    disk: Disk = field(default_factory=Disk)
+    connect: Connect = Connection.open
+    line: Line = SerialPort
+    console: Console = console.serve
