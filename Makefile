@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mosquitto demo test check soak bench catalogue lock clean
+.PHONY: help setup tools demo test check simulate soak bench catalogue lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -19,14 +19,16 @@ $(READY): pyproject.toml requirements.lock packaging/setup.sh
 	@PYTHON='$(PYTHON)' packaging/setup.sh $(VENV)
 	@touch $@
 
-mosquitto: # the broker, unpacked into .cache where it isn't installed; it is never started behind anyone's back
+tools: # programs that tests need, unpacked into .cache where they aren't installed; none is started behind anyone's back
 	@packaging/fetch_mosquitto.sh >/dev/null
+	@packaging/fetch_faketime.sh >/dev/null
+	@packaging/fetch_strace.sh >/dev/null
 
 demo: $(READY) ## the main job on this machine: presses, an outage, a summary (ARGS='--json --presses 200')
 	@packaging/fetch_mosquitto.sh >/dev/null || echo 'No mosquitto to be had: the demo uses the embedded broker.' >&2
 	@$(BIN)/c5-gateway demo $(ARGS)
 
-test: $(READY) mosquitto ## every test but the long ones (ARGS='tests/unit -x')
+test: $(READY) tools ## every test but the long ones (ARGS='tests/unit -x')
 	@$(BIN)/pytest -m 'not soak' $(ARGS)
 
 check: $(READY) ## lint, format, types, import rules
@@ -36,12 +38,16 @@ check: $(READY) ## lint, format, types, import rules
 	@$(BIN)/pytest -q tests/unit/test_imports.py
 
 # Tests read the texts as they are written, whatever the language of the session.
-test soak: export LANGUAGE = C
+test soak simulate: export LANGUAGE = C
 
-soak: $(READY) mosquitto ## the long tests
+simulate: $(READY) ## the gateway and C5 under faults, on a virtual clock (SEED=n | SEEDS=n HOURS=n)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(HOURS),--hours $(HOURS)) $(ARGS)
+
+soak: $(READY) tools ## the long tests
 	@$(BIN)/pytest -m soak $(ARGS)
 
-bench: $(READY) mosquitto ## what we claim, measured beside what others would use
+bench: $(READY) tools ## what we claim, measured beside what others would use
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 catalogue: $(READY) ## make the Spanish catalogue anew from the texts; names what is still to be translated

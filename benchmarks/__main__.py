@@ -1,4 +1,4 @@
-"""`python -m benchmarks [latency] [line] [drain] [start]`: measure, print a table, write `results/latest.json`.
+"""`python -m benchmarks [latency] [line] [drain] [flood] [start]`: measure, print a table, write `results/latest.json`.
 
 Run alone, a benchmark changes its own figures in the file and leaves the others.
 """
@@ -14,7 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import drain, latency, line_rate, start
+from benchmarks import drain, flood, latency, line_rate, start
 from benchmarks.figures import Figure
 from benchmarks.report import number, write
 from benchmarks.site import Site
@@ -24,6 +24,7 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Coroutine[Any, Any, list[Figure]]]]
     "latency": latency.measure,
     "line": line_rate.measure,
     "drain": drain.measure,
+    "flood": flood.measure,
     "start": start.measure,
 }
 

@@ -45,6 +45,7 @@ class Figure:
             "now": self.now,
             "goal": self.goal,
             "limits_are_ratios": self.of_naive,
+            "better": self.better,
             "reached_now": self.reaches(self.now),
             "reached_goal": self.reaches(self.goal),
         }

@@ -64,9 +64,9 @@ class Site:
 
 
 class Ours:
-    """Our gateway and receiver, with state folders of their own in `home`."""
+    """Our gateway and receiver, with state folders of their own in `home`; `link`: a port on the way to the broker."""
 
-    def __init__(self, site: Site, home: Path, port: Path) -> None:
+    def __init__(self, site: Site, home: Path, port: Path, link: int | None = None) -> None:
         home.mkdir()
         self.home = home
         self.state_dir = home / "outbox"
@@ -74,7 +74,7 @@ class Ours:
         self.ledger = home / "ledger" / "ledger.db"
         self._config = home / "gateway.toml"
         table = f'[[port]]\nname = "radio"\ndriver = "field-link"\ndevice = "{port}"\nbaud = {BAUD}'
-        settings = Settings(site.authority, site.broker.port, {}, GATEWAY, tables=table)
+        settings = Settings(site.authority, link or site.broker.port, {}, GATEWAY, tables=table)
         self._config.write_text(settings.toml(self.state_dir))
         signing = site.authority / "receiver" / RECEIVER
         trust_anchors, certificate, key = site.tls("receiver", RECEIVER)
@@ -110,9 +110,9 @@ class Ours:
             yield child
 
 
-def naive(site: Site, home: Path, port: Path) -> Child:
-    """Return naive.py, straight to the broker; not yet started."""
-    program: list[str | Path] = [sys.executable, PEERS / "naive.py", port, HOST, str(site.broker.port)]
+def naive(site: Site, home: Path, port: Path, link: int | None = None) -> Child:
+    """Return naive.py, straight to the broker or over a link; not yet started."""
+    program: list[str | Path] = [sys.executable, PEERS / "naive.py", port, HOST, str(link or site.broker.port)]
     return Child("naive", [*program, *site.tls("gateway", NAIVE)], home)
 
 
@@ -121,7 +121,7 @@ def naive_to_bridge(home: Path, port: Path, local_port: int) -> Child:
     return Child("naive-bridge", [sys.executable, PEERS / "naive.py", port, HOST, str(local_port)], home)
 
 
-def bridge(site: Site, home: Path, local_port: int, *, fill: bool = False) -> Child:
+def bridge(site: Site, home: Path, local_port: int, *, fill: bool = False, link: int | None = None) -> Child:
     """Return the local mosquitto with bridge.conf; `fill` leaves out the saving at each change, for filling it fast."""
     folder = home / "bridge"
     folder.mkdir(exist_ok=True)
@@ -129,7 +129,7 @@ def bridge(site: Site, home: Path, local_port: int, *, fill: bool = False) -> Ch
     for name, value in (
         ("LOCAL_PORT", str(local_port)),
         ("HOST", HOST),
-        ("PORT", str(site.broker.port)),
+        ("PORT", str(link or site.broker.port)),
         ("DIR", str(folder)),
     ):
         text = text.replace(name, value)

@@ -47,6 +47,7 @@ class Settings:
     name: str = "gw-1"
     broker_host: str = "127.0.0.1"
     tables: str = ""
+    other_brokers: Sequence[int] = ()  # ports on the same host, in order of preference
 
     def toml(self, state_dir: Path) -> str:
         """Return the settings file's text."""
@@ -59,7 +60,10 @@ class Settings:
                 f'tls_certificate = "{issued}/tls.pem"\ntls_key = "{issued}/tls.key"\n'
                 f'signing_certificate = "{issued}/signing.pem"\nsigning_key = "{issued}/signing.key"'
             ),
-            f'[[broker]]\nhost = "{self.broker_host}"\nport = {self.broker_port}',
+            *(
+                f'[[broker]]\nhost = "{self.broker_host}"\nport = {port}'
+                for port in (self.broker_port, *self.other_brokers)
+            ),
             *(
                 f'[[port]]\nname = "{name}"\ndriver = "field-link"\ndevice = "{device}"'
                 for name, device in self.ports.items()

@@ -9,35 +9,53 @@ systemd starts it again: the outbox has everything.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from gateway import RELEASED, __version__, notify, status
-from gateway.clock import EpochClock, Timekeeper
+from gateway.clock import EpochClock, FieldClock, Timekeeper
 from gateway.config import GatewaySettings, PortTable
 from gateway.control.authorise import Speakers
+from gateway.delivery import timing
 from gateway.delivery.coverage import Coverage
 from gateway.delivery.item import EventState
-from gateway.delivery.link import CentreWatch
-from gateway.delivery.schedule import Schedule
 from gateway.drivers.field_link import FieldLink
-from gateway.errors import CertificateError, Refused, StoreError
+from gateway.errors import CertificateError, LinkError, Refused, StoreError
 from gateway.event import Event, Lane
-from gateway.identity.keystore import Own, Tls, load_anchors, load_identity, load_revocations, read_tls
+from gateway.identity.keystore import (
+    Own,
+    Tls,
+    load_anchors,
+    load_identity,
+    load_revocations,
+    own_key,
+    read_tls,
+    validity,
+)
 from gateway.mqtt import Broker, Connection, Message, Will
+from gateway.mqtt.version import Version
+from gateway.outbox.budget import Budget
+from gateway.outbox.salvage import Prover, Taken, runs
+from gateway.outbox.salvager import Rescue
 from gateway.outbox.store import Outbox
 from gateway.registry.devices import Registry
 from gateway.signing.certificate import Revocations
 from gateway.signing.chain import Chain
 from gateway.signing.chains import CHAINS_MAX, decode_chain, encode_chain, encode_chains
-from gateway.signing.cose import Signer
-from gateway.tasks import uplink as uplinks
+from gateway.signing.cose import Signer, VerifyingKey
+from gateway.signing.record import SYNCHRONISED
+from gateway.tasks.clockwatch import ClockWatch
+from gateway.tasks.commands import Commands
 from gateway.tasks.intake import RECEIVED, STORED, Intake
+from gateway.tasks.path import Dial
 from gateway.tasks.recorder import Recorder
 from gateway.tasks.said import Self
+from gateway.tasks.storage import Storage
+from gateway.tasks.uplink import Uplink
 from gateway.text import _
 from gateway.tls import client_context
 from gateway.topics import Route
@@ -45,7 +63,6 @@ from gateway.world import World
 
 log = logging.getLogger(__name__)
 
-DIAL_DEADLINE: Final = 15.0  # seconds for DNS, TCP, TLS and MQTT together
 RECEIVE_MAXIMUM: Final = 64  # unacknowledged messages towards us; receipts are small and few
 DRIVER_PAUSE: Final = 1.0  # seconds before a driver that ended is started again
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,14 +73,17 @@ class App:
 
     def __init__(self, settings: GatewaySettings, world: World | None = None) -> None:
         self.settings = settings
-        self.world = world or World()
-        self.own, self.tls = identity(settings, self.world.clock)
+        given = world or World()
+        self.clock = field_clock(settings, given)
+        self.world = replace(given, clock=self.clock)  # nothing goes by the machine's clock unjudged
+        self.own, self.tls = identity(settings, self.clock)
         self.registry = Registry(settings.gateway.state_dir)
         self.links: dict[str, FieldLink] = {}
         self.outbox: Outbox
         self.recorder: Recorder
         self.intake: Intake
-        self.uplink: uplinks.Uplink
+        self.uplink: Uplink
+        self.commands: Commands
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Run until cancelled. Raises `StoreError` or `CertificateError` if it can't start."""
@@ -76,7 +96,12 @@ class App:
                 _("Make the folder, owned by the service's user."),
             ) from error
         self.outbox = await Outbox.open(
-            state_dir, self.world.random_bytes(4), encode_chain(self.own.chain), self.world.disk
+            state_dir,
+            self.world.random_bytes(4),
+            encode_chain(self.own.chain),
+            self.world.disk,
+            budget=Budget(self.settings.outbox.max_mb, self.settings.outbox.alarm_reserve_mb),
+            rescue=Rescue(Prover(self.settings.gateway.id, self._own_key), self.clock.now_us),
         )
         try:
             self._wire()
@@ -103,40 +128,56 @@ class App:
         self.recorder = Recorder(chains, start.ordinal, self.outbox, EpochClock(world.clock).occurred, position)
         self.intake = Intake(table.id, self.recorder, self.outbox, world.clock, world.random_bytes)
         older = [chain for kept in start.older_chains if not isinstance(chain := decode_chain(kept), Refused)]
-        coverage = Coverage(start.receipted)
-        self.uplink = uplinks.Uplink(
-            own=Self(
-                route=Route(table.agency, table.site, table.id),
-                epoch=start.epoch,
-                ordinal=start.ordinal,
-                start_count=start.start_count,
-                signer=signer,
-                certificates=encode_chains([self.own.chain, *older][:CHAINS_MAX]),
-                not_before=max(self.own.identity.not_before, datetime.fromisoformat(RELEASED).replace(tzinfo=UTC)),
-                interval=settings.delivery.interval,
-            ),
+        coverage = Coverage(start.receipted, start.declared)
+        own = Self(
+            route=Route(table.agency, table.site, table.id),
+            epoch=start.epoch,
+            ordinal=start.ordinal,
+            start_count=start.start_count,
+            signer=signer,
+            certificates=encode_chains([self.own.chain, *older][:CHAINS_MAX]),
+            not_before=max(self.own.identity.not_before, datetime.fromisoformat(RELEASED).replace(tzinfo=UTC)),
+            interval=settings.delivery.interval,
+            health=lambda: {"storage": self.outbox.gauge.brief()},
+        )
+        anchors = load_anchors(settings.identity.trust_anchors)
+        speakers = Speakers(table.id, anchors, settings.delivery.receivers, _revocations(settings, world.clock))
+        self.uplink = Uplink(
+            own=own,
             brokers=[f"{broker.host}:{broker.port}" for broker in settings.broker],
             dial=self._dialler(),
-            schedule=Schedule(coverage),
             coverage=coverage,
             recorder=self.recorder,
             store=self.outbox,
-            speakers=Speakers(
-                table.id,
-                load_anchors(settings.identity.trust_anchors),
-                settings.delivery.receivers,
-                _revocations(settings, world.clock),
-            ),
-            watch=CentreWatch(settings.delivery.profile, world.clock.monotonic()),
+            speakers=speakers,
+            profile=settings.delivery.profile,
             ordinals=start.epochs,
             clock=world.clock,
             random=world.random,
+            alarms_everywhere=settings.delivery.alarm_paths == "all",
             cloud_events=settings.delivery.cloud_events,
             confirmed_by_broker=settings.delivery.confirmation == "broker",
         )
         self.recorder.offer = self.uplink.offer
         self.uplink.downlink.on_receipted = self.intake.receipted
-        self.outbox.on_trouble = self._storage
+        self.commands = Commands(
+            own=own,
+            speakers=speakers,
+            commanders=settings.delivery.commanders,
+            recorder=self.recorder,
+            clock=world.clock,
+            resend=self.uplink.downlink.resend,
+        )
+        self.commands.say = self.uplink.reply
+        self.uplink.downlink.on_command = self.commands.arrived
+        self.storage = Storage(table.id, self.recorder, coverage, {**start.epochs, start.epoch: start.ordinal})
+        self.outbox.on_trouble = self.storage.trouble
+        self.outbox.on_low = self.storage.low
+        self.outbox.on_drop = self.storage.drop
+        self.outbox.on_salvaged = self._salvaged
+        self.outbox.salvager.on_lost = lambda lost: self.storage.lost([entry.run for entry in lost])
+        unread = start.unstored and not start.epochs  # a disk that couldn't be read: what it holds may still be sent
+        self.uplink.downlink.salvaging = lambda: unread or self.outbox.salvager.busy
         devices = self.registry.devices()
         for device in devices.values():
             state = start.devices.get(device.id)
@@ -156,35 +197,45 @@ class App:
         events = (event for event in self.outbox.start.events if event.device == device)
         return [replace(event, stage=min(event.stage, highest)) for event in events]
 
-    def _dialler(self) -> uplinks.Dial:
+    def _dialler(self) -> Dial:
         settings, connect = self.settings, self.world.connect
         brokers: dict[str, Broker] = {}
+        versions: dict[str, Version] = {}
         for table in settings.broker:
             files = settings.identity
             context = None
             if table.tls:
                 assert files.tls_certificate is not None
                 assert files.tls_key is not None
-                context = client_context(files.trust_anchors, files.tls_certificate, files.tls_key)
-            brokers[f"{table.host}:{table.port}"] = Broker(table.host, table.port, table.protocol, context)
+                context = client_context(files.trust_anchors, files.tls_certificate, files.tls_key, self.clock.instead)
+            name = f"{table.host}:{table.port}"
+            brokers[name] = Broker(table.host, table.port, table.protocol, context)
+            versions[name] = Version(name, table.protocol)
 
-        def dial(
+        async def dial(
             name: str,
             will: tuple[str, bytes],
             on_message: Callable[[Message], None],
             on_closed: Callable[[str], None],
-        ) -> Awaitable[Connection]:
-            return connect(
-                brokers[name],
-                settings.gateway.id,
-                keepalive=settings.delivery.keepalive,
-                will=Will(*will),
-                session_expiry=0,
-                receive_maximum=RECEIVE_MAXIMUM,
-                on_message=on_message,
-                on_closed=on_closed,
-                deadline=DIAL_DEADLINE,
-            )
+        ) -> Connection:
+            version, now = versions[name], self.world.clock.monotonic
+            try:
+                connection = await connect(
+                    replace(brokers[name], protocol=version.ask(now())),
+                    settings.gateway.id,
+                    keepalive=settings.delivery.keepalive,
+                    will=Will(*will),
+                    session_expiry=0,
+                    receive_maximum=RECEIVE_MAXIMUM,
+                    on_message=on_message,
+                    on_closed=on_closed,
+                    deadline=timing.dial(settings.delivery.profile),
+                )
+            except LinkError:
+                version.failed()
+                raise
+            version.spoken(connection.protocol, now())
+            return connection
 
         return dial
 
@@ -205,15 +256,22 @@ class App:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.uplink.run(), name="uplink")
             group.create_task(self._ticks(), name="intake-ticks")
+            group.create_task(self._clockwatch().run(), name="clock")
             group.create_task(self._watchdog(), name="watchdog")
             for name, link in self.links.items():
                 group.create_task(self._driver(name, link.run), name=f"port-{name}")
 
+    def _clockwatch(self) -> ClockWatch:
+        name, state_dir = self.settings.gateway.id, self.settings.gateway.state_dir
+        keep = partial(self.world.floor.write, state_dir)
+        return ClockWatch(self.clock, keep, lambda type_, data: self._record(type_, name, data))
+
     async def _ticks(self) -> None:
-        """Give intake its time; the shortest of its waits (a challenge sent again) is a second."""
+        """Give intake and commands their time; the shortest of its waits (a challenge sent again) is a second."""
         while True:
             now = self.world.clock.monotonic()
             self.intake.tick(now)
+            self.commands.tick(now)
             await asyncio.sleep(min(0.5, max(0.01, self.intake.deadline - now)))
 
     async def _driver(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -250,8 +308,8 @@ class App:
             "%s is up, version %s, start %d: %d ports, %d devices",
             self.settings.gateway.id, __version__, start.start_count, ports, devices,
         )  # fmt: skip
-        if self.outbox.trouble is not None:  # before anybody was there to be told
-            self._storage(self.outbox.trouble)
+        if self.outbox.complaint is not None:  # before anybody was there to be told
+            self.storage.trouble(self.outbox.complaint)
 
     def _stopping(self) -> None:
         notify.stopping()
@@ -260,12 +318,20 @@ class App:
             self.intake.remember()
             self._record("gateway.stopping", self.settings.gateway.id, {"version": __version__, "cause": "stop"})
 
-    def _storage(self, trouble: str | None) -> None:
-        type_, data = ("storage.restored", {}) if trouble is None else ("storage.degraded", {"reason": trouble[:500]})
-        self._record(type_, self.settings.gateway.id, data)
-
     def _record(self, type_: str, source: str, data: dict[str, Any]) -> None:
         self.recorder.record(Event(type_, source, data=data))
+
+    def _own_key(self, chain: Sequence[bytes]) -> VerifyingKey | None:
+        return own_key(chain, load_anchors(self.settings.identity.trust_anchors), self.settings.gateway.id)
+
+    def _salvaged(self, taken: Sequence[Taken], ordinals: Mapping[bytes, int]) -> None:
+        """Send what a salvage has found, which delivery has passed by without finding it."""
+        self.storage.learn(ordinals)
+        self.uplink.downlink.learn(ordinals)
+        self.intake.salvaged(one.event for one in taken if one.event is not None)
+        for run in runs(taken):
+            self.uplink.requested(run, self.clock.monotonic())
+        self.uplink.pump()
 
     # Asked by the technician's command line.
 
@@ -273,13 +339,28 @@ class App:
         return await status.answer(self, request)
 
 
+def field_clock(settings: GatewaySettings, world: World) -> FieldClock:
+    """Return the time to go by: the machine's clock, judged by the floor, the build and our own certificates."""
+    files = settings.identity
+    begin, end = validity(files.signing_certificate, files.tls_certificate)
+    built = datetime.fromisoformat(RELEASED).replace(tzinfo=UTC)
+    return FieldClock(world.clock, world.floor.read(settings.gateway.state_dir), max(begin, built), end)
+
+
 def identity(settings: GatewaySettings, clock: Timekeeper) -> tuple[Own, Tls | None]:
     """Read who we are, or raise `CertificateError` naming what is wrong: the role, the date, the name."""
     files = settings.identity
     at = _EPOCH + timedelta(microseconds=clock.now_us())
     own = load_identity(
-        files.signing_certificate, files.signing_key, role="gateway", anchors=load_anchors(files.trust_anchors), at=at
+        files.signing_certificate,
+        files.signing_key,
+        role="gateway",
+        anchors=load_anchors(files.trust_anchors),
+        at=at,
+        sure=clock.quality()[0] in SYNCHRONISED,
     )
+    if own.identity.not_after < at:
+        log.warning("by a clock that nobody set, the signing certificate has expired: it is used all the same")
     name = settings.gateway.id
     if own.identity.name != name:
         raise CertificateError(

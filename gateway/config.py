@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from gateway.delivery import timing
 from gateway.errors import SettingsError
 from gateway.event import Position
 from gateway.settings import (
@@ -82,18 +83,18 @@ class DeliveryTable(Strict):
     confirmation: Literal["receiver", "broker"] = "receiver"
     receivers: tuple[Receiver, ...] = Field(default=("*",), min_length=1)  # without any nothing is ever receipted
     commanders: tuple[Part, ...] = ()
-    alarm_paths: Literal["first"] = "first"
+    alarm_paths: Literal["first", "all"] = "first"
     cloud_events: bool = Field(default=False, strict=True)
 
     @property
     def interval(self) -> int:
         """Seconds between two states."""
-        return max(1, self.profile // 3)
+        return timing.interval(self.profile)
 
     @property
     def keepalive(self) -> int:
         """Seconds within which a dead link is noticed: 30 for a profile of 90, 10 for one of 20."""
-        return max(1, min(self.profile // 2, max(10, self.profile // 3)))
+        return timing.keepalive(self.profile)
 
 
 class OutboxTable(Strict):

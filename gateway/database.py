@@ -6,7 +6,8 @@ loop ever waits for it. Reads have a second thread and connection, so that a sta
 a reader sees the last commit).
 
 A disk that fails is a `StoreError` for every request of that group, and nothing of the group is stored. A request
-that is wrong in itself fails alone.
+that is wrong in itself fails alone. A file that is there no more fails too (`is_gone`): SQLite would go on writing into
+one that no path leads to.
 
 Source: https://sqlite.org/wal.html, https://sqlite.org/pragma.html#pragma_synchronous
 """
@@ -17,13 +18,15 @@ import errno
 import fcntl
 import os
 import queue
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from gateway.errors import StoreError
+from gateway import aside
+from gateway.errors import DamagedError, StoreError
 from gateway.text import _
 
 T = TypeVar("T")
@@ -32,6 +35,11 @@ _Request = tuple[Work[Any], "asyncio.Future[Any]"]
 
 GROUP_MAX: Final = 4096  # requests in one transaction: bounds how long the first of them waits
 WAL_MAX: Final = 8 * 1024 * 1024  # bytes the log is cut back to after a checkpoint
+SCHEMA_MAX: Final = 1000  # a higher schema number is no newer software's, it is noise
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+_MISFIT: Final = re.compile(
+    "unsupported file format|no such (table|column)|already exists|has [0-9]+ columns but|Could not decode to UTF-8"
+)
 CACHE_KIB: Final = 512  # of each connection, instead of 2 MiB: records are written once and read once, in order
 
 
@@ -41,6 +49,7 @@ class Database:
     def __init__(self, path: Path, lock: int, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
         self._path = path
         self._lock = lock
+        self._files = {path: _file(path)}  # which file the store is; its log is made with the first commit
         self._loop = asyncio.get_running_loop()
         self._writes: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
@@ -106,14 +115,21 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             results = [(future, work(connection)) for work, future in group]
             connection.execute("COMMIT")
+            self._still_there()
         except Exception as error:  # noqa: BLE001  # a request's own mistake must not end the thread or its neighbours
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-            broken_disk = isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError)
+            broken_disk = isinstance(error, sqlite3.Error | OSError) and not isinstance(error, sqlite3.IntegrityError)
             if len(group) == 1 or broken_disk:
                 return [(future, _explained(error, self._path)) for _work, future in group]
             return [outcome for request in group for outcome in self._commit(connection, [request])]
         return results
+
+    def _still_there(self) -> None:
+        """Raise OSError if the store or its log was deleted or replaced while it is open."""
+        for path in (self._path, Path(f"{self._path}-wal")):
+            if self._files.setdefault(path, found := _file(path)) != found:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
     def _read_loop(self, connection: sqlite3.Connection) -> None:
         while (request := self._reads.get()) is not None:
@@ -144,6 +160,26 @@ class Disk:
         """
         return await asyncio.to_thread(_glimpse, path, work)
 
+    async def set_aside(self, path: Path, stamp: str) -> Path:
+        """Move a damaged database out of the way, to a name with this date; raises `StoreError`. See `aside`."""
+        try:
+            return await asyncio.to_thread(aside.set_aside, path, stamp)
+        except OSError as error:
+            raise _explained(error, path) from error
+
+    async def set_asides(self, path: Path) -> list[Path]:
+        """Return what was set aside of this database and not salvaged to the end, oldest first."""
+        return await asyncio.to_thread(aside.due, path)
+
+    async def examine(self, path: Path, work: Callable[[aside.Read], T]) -> T:
+        """Run `work` on the bytes of a file and its log, which nobody writes."""
+        return await asyncio.to_thread(aside.examine, path, work)
+
+    async def salvaged(self, path: Path) -> None:
+        """Note that what was set aside has been salvaged to the end."""
+        with contextlib.suppress(OSError):  # it is salvaged once more after the next start, which changes nothing
+            await asyncio.to_thread(aside.done, path)
+
 
 def _glimpse(path: Path, work: Work[T]) -> T:
     try:
@@ -152,6 +188,34 @@ def _glimpse(path: Path, work: Work[T]) -> T:
             return work(connection)
     except sqlite3.Error as error:
         raise _explained(error, path) from error
+
+
+def _file(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def is_gone(error: StoreError) -> bool:
+    """Whether this says that the open file is not the one under its path any more."""
+    return isinstance(error.__cause__, FileNotFoundError)
+
+
+def put_back(connection: sqlite3.Connection, path: Path) -> None:
+    """Put everything that this connection still reads under its path again; for a store that `is_gone`.
+
+    Close the database then, and open it anew.
+    """
+    copy = path.with_name(f"{path.name}.back")
+    copy.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(copy)) as target:
+        copy.chmod(0o600)
+        connection.backup(target)
+    copy.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _tell(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
@@ -167,12 +231,21 @@ def _tell(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
 def _explained(error: Exception, path: Path) -> Exception:
     if not isinstance(error, sqlite3.Error | OSError):
         return error
-    explained = StoreError(
+    kind = DamagedError if _is_damage(error) else StoreError
+    explained = kind(
         _("{path}: {error}").format(path=path, error=error),
         _("Check that the disk has room, is writable and healthy (df -h, dmesg). Alarms go on without it."),
     )
     explained.__cause__ = error
     return explained
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether it is the file's content that is wrong, and not the disk or the request."""
+    if not isinstance(error, sqlite3.Error):
+        return False
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in _DAMAGE or code == sqlite3.SQLITE_IOERR_SHORT_READ or _MISFIT.search(str(error)) is not None
 
 
 def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:
@@ -193,10 +266,14 @@ def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connectio
                 _("Two programs on one store would contradict each other. Stop the other one first."),
             ) from error
         try:
+            if aside.is_alien(path):
+                raise DamagedError(_("{path} is no database of ours").format(path=path))
             writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
             path.chmod(0o600)
             writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
             writer.execute("PRAGMA journal_mode = WAL")
+            if aside.is_torn(path):
+                raise DamagedError(_("{path}: its log has lost what was durable").format(path=path))
             writer.execute("PRAGMA synchronous = FULL")
             writer.execute(f"PRAGMA journal_size_limit = {WAL_MAX}")
             _migrate(writer, path, migrations)
@@ -206,7 +283,9 @@ def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connectio
                 connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         except (sqlite3.Error, OSError) as error:
             raise _explained(error, path) from error
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, DamagedError):
+            aside.keep_log(path)
         if writer is not None:
             writer.close()
         os.close(lock)
@@ -225,6 +304,8 @@ def _lock_file(path: Path) -> int:
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version < 0 or version > SCHEMA_MAX:
+        raise DamagedError(_("{path} has no schema").format(path=path))
     if version > len(migrations):
         raise StoreError(
             _("{path} was made by newer software (schema {version})").format(path=path, version=version),

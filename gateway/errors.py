@@ -35,5 +35,9 @@ class StoreError(C5Error):
     """The disk did not do what it was asked; nothing of that request is durable."""
 
 
+class DamagedError(StoreError):
+    """The file is there and can be read, and what it holds can't be believed."""
+
+
 class LinkError(C5Error):
     """A broker could not be reached, or refused."""

@@ -1,14 +1,19 @@
 """A running gateway at a glance, and what the command line may ask of it over the control socket."""
 
 import asyncio
-from datetime import UTC, datetime
+import pathlib
 from typing import TYPE_CHECKING, Any
 
+from gateway.clock import FieldClock, moment
 from gateway.config import PositionSettings, summary
 from gateway.errors import C5Error, Refused
 from gateway.event import LANE_NAMES
 from gateway.fieldlink.label import parse
+from gateway.mqtt.explain import explain_older
+from gateway.outbox import salvager
 from gateway.registry.devices import NAME_MAX, Device, Registry
+from gateway.settings import BrokerSettings
+from gateway.tasks.path import Path
 from gateway.text import _
 
 if TYPE_CHECKING:
@@ -34,6 +39,12 @@ async def answer(app: "App", request: dict[str, Any]) -> dict[str, Any]:
         case {"do": "identify", "device": str(device)}:
             app.intake.identify(device)
             return {}
+        case {"do": "salvage", "file": str(file)}:
+            app.outbox.salvager.begin(pathlib.Path(file))
+            return {}
+        case {"do": "salvaging"}:
+            progress = app.outbox.salvager.progress
+            return {"busy": app.outbox.salvager.busy, "salvage": salvager.summary(progress) if progress else None}
         case _:
             raise C5Error(_("the running service doesn't know this request"), _("Restart it after an update."))
 
@@ -93,9 +104,9 @@ async def reload_devices(app: "App") -> None:
 
 async def glance(app: "App") -> dict[str, Any]:
     """Return the whole status."""
-    now = datetime.now(UTC)
+    now = app.clock.now()
     waiting = await app.outbox.waiting()
-    source, uncertainty = app.world.clock.quality()
+    storage = app.outbox.gauge.health()
     certificates = {"signing": app.own.identity.not_after}
     if app.tls is not None:
         certificates["tls"] = app.tls.not_after
@@ -104,12 +115,15 @@ async def glance(app: "App") -> dict[str, Any]:
         "epoch": app.outbox.start.epoch.hex(),
         "start_count": app.outbox.start.start_count,
         "brokers": [
-            {"broker": name, "connected": name == app.uplink.broker}
-            for name in (f"{table.host}:{table.port}" for table in app.settings.broker)
+            {"broker": path.broker, "connected": path.ready,
+             "carries": [LANE_NAMES[lane] for lane in sorted(path.carries)], "version": path.version,
+             "notice": _notice(table, path), "troubles": list(path.troubles.values())}
+            for table, path in zip(app.settings.broker, app.uplink.paths, strict=True)
         ],
+        "storage": {key: value for key, value in storage.items() if key != "hours"},
         "lanes": {
             name: {"signed": app.recorder.sequence(lane), "waiting": waiting[name].count, "bytes": waiting[name].size,
-                   "oldest": waiting[name].oldest}
+                   "oldest": waiting[name].oldest, "autonomy_h": storage["hours"][name]}
             for lane, name in LANE_NAMES.items()
         },
         "receipts": app.uplink.downlink.receipts,
@@ -120,18 +134,51 @@ async def glance(app: "App") -> dict[str, Any]:
         ],
         "frames": dict(app.intake.counts),
         "devices": app.intake.glance(),
-        "clock": {"source": source, "uncertainty_ms": uncertainty},
+        "clock": clock(app.clock),
         "certificates": {name: {"not_after": at.isoformat(), "days_left": (at - now).days}
                          for name, at in certificates.items()},
         "troubles": troubles(app),
     }  # fmt: skip
 
 
+def clock(field: FieldClock) -> dict[str, Any]:
+    """Return what the gateway makes of its clock. `doubted`: it goes by `time`, not by what the machine shows."""
+    judged = field.judged()
+    return {
+        "source": judged.source,
+        "uncertainty_ms": judged.uncertainty_ms,
+        "doubted": judged.doubted,
+        "time": moment(judged.us),
+        "machine": moment(field.machine.now_us()),
+        "floor": moment(field.floor_us()),
+    }
+
+
+def _notice(table: BrokerSettings, path: Path) -> str | None:
+    """Say what should be known of a path that works."""
+    if table.protocol == "auto" and path.version == "3.1.1":
+        return ". ".join(explain_older())
+    return None
+
+
 def troubles(app: "App") -> list[str]:
     """Return all that is wrong now, the gravest first."""
-    found = list(app.uplink.troubles.values())
+    found = list(app.uplink.troubles)
     if app.outbox.trouble is not None:
         found.insert(0, _("nothing can be stored: {reason}").format(reason=app.outbox.trouble))
+    elif app.outbox.salvager.damage is not None:
+        done = salvager.summary(app.outbox.salvager.progress)["percent"] if app.outbox.salvager.progress else 0
+        text = _(
+            "the store was damaged, and a new one is in use; what is left is being salvaged, {done} percent: {reason}"
+        )
+        found.insert(0, text.format(done=done, reason=app.outbox.salvager.damage))
+    gauge = app.outbox.gauge
+    if gauge.low:
+        found.append(_("the disk is nearly full: {free} MB free").format(free=gauge.free_mb))
+    if gauge.usage.used > gauge.budget.start:
+        found.append(
+            _("the outbox is full: the oldest records leave, {count} since the start").format(count=gauge.dropped)
+        )
     if app.recorder.refused:
         found.append(_("{count} events had no room and were not accepted").format(count=app.recorder.refused))
     if (stranger := app.intake.stranger) is not None:

@@ -3,23 +3,57 @@
 The broker's chain must end at our trust anchors and its certificate must carry the name or address that we dialled.
 The broker in turn sees this gateway's certificate. Not checked here: revocation (a stale list must never silence an
 alarm) and what the certificates are for (records are judged by their own signatures, wire.md).
+
+OpenSSL judges dates by the machine's clock. Where that shows 1970 nothing would ever be valid, so a context may be
+told a time `instead`, before which it certainly isn't: OpenSSL then leaves out the dates, and nothing else. When the
+handshake is done, before a byte of MQTT is sent, no certificate from the broker's to the trust anchor may have ended by
+that time; that one hasn't begun yet it can't prove. While the machine's clock can be right, OpenSSL checks everything.
+
+Source: X509_VERIFY_PARAM_set_flags(3), SSL_get0_verified_chain(3).
 """
 
 import ssl
 import stat
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from socket import socket
+from typing import Any, Final
+
+from cryptography import x509
 
 from gateway.errors import CertificateError
 from gateway.text import _
 
+_NO_CHECK_TIME: Final = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME; Python has no name for it
+_UNSPECIFIED: Final = 1  # X509_V_ERR_UNSPECIFIED
+_EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
+_DER: Final = 2  # _ssl.ENCODING_DER
 
-def client_context(trust_anchors: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+
+def client_context(
+    trust_anchors: Path, certificate: Path, key: Path, instead: Callable[[], datetime | None] | None = None
+) -> ssl.SSLContext:
     """Return what a connection to a broker needs; `certificate` is a chain in PEM, its own certificate first.
+
+    `instead` is asked at each connection for a time that it is at least; None where the machine's clock can be right.
 
     Raises CertificateError where a file is missing, unreadable or not what it should be, and where the key is open
     to more than its owner.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # this protocol checks certificates and host names by itself
+    if instead is None:
+        return _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_anchors, certificate, key)
+    dateless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    dateless.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    dateless.sslsocket_class = _Dated
+    context = _Doubting(ssl.PROTOCOL_TLS_CLIENT)
+    context.instead = instead
+    context.dateless = _load(dateless, trust_anchors, certificate, key)
+    return _load(context, trust_anchors, certificate, key)
+
+
+def _load(context: ssl.SSLContext, trust_anchors: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Give a context its files; PROTOCOL_TLS_CLIENT checks certificates and host names by itself."""
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     for path in (trust_anchors, certificate, key):
         _check_readable(path)
@@ -41,6 +75,65 @@ def client_context(trust_anchors: Path, certificate: Path, key: Path) -> ssl.SSL
             _("Install the certificate and the key that were issued together; the key without a passphrase."),
         ) from error
     return context
+
+
+class _Doubting(ssl.SSLContext):
+    """A context that has OpenSSL check everything, or all but the dates where there is a time to judge by instead."""
+
+    instead: Callable[[], datetime | None]
+    dateless: ssl.SSLContext
+
+    def wrap_socket(  # noqa: PLR0917  # the standard library's signature
+        self,
+        sock: socket,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
+        """Wrap a client's socket; how its handshake judges dates is settled here."""
+        others: Any = (suppress_ragged_eofs, server_hostname, session)
+        at = self.instead()
+        if at is None:
+            return super().wrap_socket(sock, server_side, do_handshake_on_connect, *others)
+        wrapped = self.dateless.wrap_socket(sock, server_side, False, *others)
+        assert isinstance(wrapped, _Dated)
+        wrapped.at = at
+        if do_handshake_on_connect:
+            wrapped.do_handshake()
+        return wrapped
+
+
+class _Dated(ssl.SSLSocket):
+    """A socket whose handshake ends with what OpenSSL left out: nothing in the chain has expired by this time."""
+
+    at: datetime  # without it, no handshake succeeds
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands, then look at the dates. Raises SSLCertVerificationError, as OpenSSL would."""
+        super().do_handshake(block)
+        try:
+            end = min(x509.load_der_x509_certificate(der).not_valid_after_utc for der in _verified_chain(self))
+        except ValueError as error:  # OpenSSL reads more than we do
+            raise self._refusal(_UNSPECIFIED, "a certificate that can't be read") from error
+        if self.at > end:
+            raise self._refusal(_EXPIRED, "certificate has expired")
+
+    def _refusal(self, code: int, words: str) -> ssl.SSLCertVerificationError:
+        self.close()
+        error = ssl.SSLCertVerificationError(1, f"certificate verify failed: {words}")
+        error.verify_code, error.verify_message = code, words
+        return error
+
+
+def _verified_chain(sock: ssl.SSLSocket) -> list[bytes]:
+    """Return the chain by which OpenSSL trusts the other side, DER, the trust anchor last."""
+    public = getattr(sock, "get_verified_chain", None)  # Python 3.13
+    if public is not None:
+        return list(public())
+    inner: Any = sock
+    return [certificate.public_bytes(_DER) for certificate in inner._sslobj.get_verified_chain()]  # noqa: SLF001  # before 3.13 there is no other way
 
 
 def _check_readable(path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway import console
-from gateway.clock import SystemClock, Timekeeper
+from gateway.clock import FloorFile, SystemClock, Timekeeper
 from gateway.database import Disk
 from gateway.drivers.serial_port import SerialPort
 from gateway.mqtt import Broker, Connection, Message, Will
@@ -66,6 +66,7 @@ class World:
     """The outside of one gateway."""
 
     clock: Timekeeper = field(default_factory=SystemClock)
+    floor: FloorFile = field(default_factory=FloorFile)
     random: Callable[[], float] = random.random  # jitter alone; nothing secret comes from it
     random_bytes: Callable[[int], bytes] = _random_bytes
     disk: Disk = field(default_factory=Disk)

@@ -6,11 +6,12 @@ must say so. A test that runs for longer than its limit ends the whole run with 
 """
 
 import faulthandler
+import json
 import os
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -19,6 +20,9 @@ os.environ["LANGUAGE"] = "C"  # what tests compare is the text as written, whoev
 STRICT: Final = os.environ.get("C5_STRICT") == "1"
 TIMEOUT: Final = 120.0  # seconds; the longest journey takes a third of it on two busy cores
 
+# What a test measured: name, unit, value, the limit that it must keep ("to reach now" in the tables of benchmarks/).
+Measured = Callable[[str, str, float, float | None], None]
+_MEASURED: Final = "measured"
 _stderr = pytest.StashKey[int]()
 
 
@@ -68,7 +72,33 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
 
 
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    """Return what a test tells its figures to: printed at the end, and written where C5_MEASURED names a file."""
+    return lambda name, unit, value, limit: record_property(
+        _MEASURED, {"name": name, "unit": unit, "ours": value, "now": limit}
+    )
+
+
+def _told(terminalreporter: pytest.TerminalReporter) -> list[dict[str, Any]]:
+    return [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, value in report.user_properties
+        if name == _MEASURED and isinstance(value, dict)
+    ]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if told := _told(terminalreporter):
+        terminalreporter.section("measured")
+        for figure in told:
+            limit = "" if figure["now"] is None else f" (at most {figure['now']:g})"
+            terminalreporter.line(f"    {figure['name']}: {figure['ours']:g} {figure['unit']}{limit}")
+        if path := os.environ.get("C5_MEASURED"):
+            Path(path).write_text("".join(f"{json.dumps(figure)}\n" for figure in told), encoding="utf-8")
     seconds: defaultdict[Path, float] = defaultdict(float)
     tests: defaultdict[Path, set[str]] = defaultdict(set)
     for reports in terminalreporter.stats.values():

@@ -8,19 +8,20 @@ of wire.md that meet here:
 3. Record 1 names the last durable record of the epoch before it; what is held beyond that stands, and its number is
    reported ("Epochs").
 4. Agency and site of a topic are routing; a difference from the newest state is reported once ("Bindings").
-5. Receipts: at once for alarms, at most one a second otherwise ("receipt").
+5. Receipts: at once for alarms, at most one a second otherwise ("receipt"). What came in a file is receipted again
+   when the gateway is heard: nobody was there the first time.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from gateway.c5.chains import Chains, Receipted
+from gateway.c5.chains import Chains, Key, Receipted
 from gateway.c5.epochs import Cloned, Epoch, Epochs, Finding
 from gateway.c5.presence import Presence
 from gateway.c5.reports import Reports
 from gateway.c5.values import Batch, Declared, Outcome, Remember, Report, Seen
-from gateway.c5.verifier import Unproven, Verified
+from gateway.c5.verifier import Unproven, Verified, VerifiedRun
 from gateway.event import LANE_NAMES, Lane
 from gateway.signing.message import State
 from gateway.signing.record import Record, is_bytes, is_uint
@@ -42,6 +43,7 @@ class Account:
         self.presence = Presence()
         self.unproven: dict[bytes, Unproven] = {}  # by digest, until something vouches for them
         self.cloned = False
+        self.owed: set[Key] = set()  # chains of which a receipt goes out with the gateway's next state (rule 5)
         self.route: Route | None = None
         self.seen: Seen | None = None
         self._reports = reports
@@ -59,12 +61,17 @@ class Account:
     def take(self, lane: Lane, records: Sequence[Verified], route: Route, verified_us: int, now: float) -> Batch:
         """Make one batch of the believed records of a message, those that they vouch for first."""
         self._reached(route)
-        everything: list[Verified] = []
-        for record in records:
-            if self.unproven:
-                everything += self._vouched(record)
-            everything.append(record)
+        everything = records
+        if self.unproven:
+            everything = [each for record in records for each in (*self._vouched(record), record)]
         declared: list[Declared] = []
+        if (
+            isinstance(everything, VerifiedRun)
+            and not everything.expired
+            and everything.columns.epoch in self.epochs.known
+        ):
+            # Nothing that `epochs` or a report has to know.
+            return Batch(self.name, lane, verified_us, everything, declared, self._changed())
         for verified in everything:
             record_ = verified.record
             self._found(self.epochs.record(record_, now))
@@ -77,19 +84,14 @@ class Account:
 
     def stored(self, batch: Batch, outcome: Outcome, now: float) -> None:
         """Take in that a batch has been committed: a receipt is due, for what came again too."""
-        by_epoch: dict[bytes, list[tuple[int, int]]] = {}
-        for verified in batch.records:
-            record = verified.record
-            ranges = by_epoch.setdefault(record.epoch, [])
-            if ranges and ranges[-1][1] + 1 == record.sequence:
-                ranges[-1] = (ranges[-1][0], record.sequence)
-            else:
-                ranges.append((record.sequence, record.sequence))
-        for epoch, ranges in by_epoch.items():
-            self.chains.hold(batch.lane, epoch, ranges)
+        if isinstance(batch.records, VerifiedRun):
+            run = batch.records.columns
+            self.chains.hold(batch.lane, run.epoch, [(run.sequences[0], run.sequences[-1])])
+        else:
+            self._hold(batch)
         for declared in batch.declared:
             self.chains.forgo(declared.lane, declared.epoch, [(declared.first, declared.last)])
-        for verified in batch.records:
+        for verified in () if isinstance(batch.records, VerifiedRun) else batch.records:  # a run has no first record
             self.linked(verified.record, now)
         self._alarmed = self._alarmed or batch.lane == Lane.ALARM
         for index in outcome.contradicting:
@@ -111,7 +113,7 @@ class Account:
     def state(self, state: State, wire: bytes, route: Route, seen_us: int, now: float) -> Remember | None:
         """Take in a verified state; return what the ledger must remember of it, if anything."""
         self._reached(route)
-        self._found(self.epochs.state(state, now))
+        self._found(self.epochs.state(state, now, seen_us))
         if state.epoch != self.epochs.present:
             return None
         newest = self.presence.state(state, now)
@@ -120,6 +122,8 @@ class Account:
             for lane, head in (state.heads or {}).items():
                 if head.sequence:
                     self.chains[lane, head.epoch].head(head.sequence, now)
+            self.chains.owe(self.owed)
+            self.owed.clear()
         elif self.seen is not None and self.seen.online == self.presence.online:
             return None
         self.seen = Seen(
@@ -161,6 +165,18 @@ class Account:
         text = "records under a revoked certificate, unproven until a later record vouches for them"
         self._reports.add("signer.revoked", self.name, text, records[0].envelope.thumbprint.hex())
         return new
+
+    def _hold(self, batch: Batch) -> None:
+        by_epoch: dict[bytes, list[tuple[int, int]]] = {}
+        for verified in batch.records:
+            record = verified.record
+            ranges = by_epoch.setdefault(record.epoch, [])
+            if ranges and ranges[-1][1] + 1 == record.sequence:
+                ranges[-1] = (ranges[-1][0], record.sequence)
+            else:
+                ranges.append((record.sequence, record.sequence))
+        for epoch, ranges in by_epoch.items():
+            self.chains.hold(batch.lane, epoch, ranges)
 
     def _vouched(self, record: Verified) -> list[Verified]:
         """Return the kept records that this one vouches for, in their order (rule 1)."""

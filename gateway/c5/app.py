@@ -14,6 +14,7 @@ from typing import Final
 
 from gateway.c5.centre import Centre
 from gateway.c5.config import ReceiverSettings
+from gateway.c5.desk import Desk, open_desk
 from gateway.c5.ledger import LEDGER, Ledger
 from gateway.c5.receiver import Receiver
 from gateway.c5.receiver.line import Dial
@@ -60,6 +61,7 @@ async def run(settings: ReceiverSettings, output: str | None) -> None:
     ledger = await Ledger.open(folder)
     paths = [sink.path for sink in settings.sink] + (["-"] if output == "jsonl" else [])
     sinks = [JsonLines(path) for path in paths]
+    desk = Desk(centre, ledger)
     try:
         centre.restore(await ledger.load(), asyncio.get_running_loop().time())
         receiver = Receiver(
@@ -68,14 +70,15 @@ async def run(settings: ReceiverSettings, output: str | None) -> None:
             brokers,
             agencies=settings.subscribe.agencies,
             certificates=chain,
-            sinks=sinks,
+            sinks=[*sinks, desk],
             wall=wall,
             random=random.SystemRandom().random,
         )
+        desk.hear = receiver.hear
         gc.collect()
         gc.set_threshold(50_000, 20, 20)  # records come in floods, live until their commit, and form no cycles
         gc.freeze()  # what the start made stays: a later collection would stop us for 20 ms to look at all of it again
-        async with asyncio.TaskGroup() as group:
+        async with open_desk(folder, desk), asyncio.TaskGroup() as group:
             tasks = [group.create_task(receiver.run(), name="receiver")]
             if settings.identity.revocation_list:
                 following = follow_revocations(settings.identity.revocation_list, centre)

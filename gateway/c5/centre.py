@@ -24,7 +24,16 @@ from gateway.c5.presence import Presence
 from gateway.c5.reports import Reports
 from gateway.c5.signers import Signer, Signers
 from gateway.c5.values import Action, Batch, Keep, Kept, KeptRecord, Learn, Outcome, ReportType, Snapshot, Store
-from gateway.c5.verifier import SignerUnknown, UnknownSigner, Unproven, Verdict, Verified, verify, verify_state
+from gateway.c5.verifier import (
+    SignerUnknown,
+    UnknownSigner,
+    Unproven,
+    Verdict,
+    Verified,
+    verify,
+    verify_run,
+    verify_state,
+)
 from gateway.errors import Refused
 from gateway.event import Lane
 from gateway.signing import cose, record
@@ -74,6 +83,8 @@ class Centre:
                 account.presence = Presence(entry.epoch, entry.number)
                 if entry.online:
                     account.presence.restore(_read_state(entry.state), now)
+        for owed in snapshot.owed:
+            self.owe(*owed)
         for report in snapshot.reports:
             if report.gateway in self.accounts:
                 self.accounts[report.gateway].restore(report, now)
@@ -101,11 +112,27 @@ class Centre:
             return self._certificates(arrival.route, payload, arrived_us, now)
         return []
 
+    def receive_together(
+        self, topic: str, payloads: Sequence[bytes], arrived_us: int, now: float
+    ) -> list[Action] | None:
+        """Believe several messages of one topic whose records are one run, for the price of one; else None.
+
+        None is for messages that are to be received one by one.
+        """
+        arrival = topics.parse(topic)
+        if arrival is None or arrival.lane is None:
+            return None
+        gateway = arrival.route.gateway
+        verified = verify_run(payloads, gateway, arrival.lane, self._finder(gateway), arrived_us)
+        if verified is None:
+            return None
+        return [Store(self._account(gateway).take(arrival.lane, verified, arrival.route, arrived_us, now))]
+
     def examine(self, kept: Sequence[KeptRecord], now: float) -> list[Action]:
         """Judge records again whose signer has become known."""
         actions: list[Action] = []
         for entry in kept:
-            actions += self._judge(entry.route, entry.lane, [entry.wire], entry.arrived_us, now)
+            actions += self._judge(entry.route, entry.lane, entry.wire, entry.arrived_us, now)
         return actions
 
     def vouched(self, kept: Kept, digests: Collection[bytes], now: float) -> list[Action]:
@@ -119,6 +146,10 @@ class Centre:
         """Take in that a batch has been committed: it may be receipted."""
         self._account(batch.gateway).stored(batch, outcome, now)
         self._due.add(batch.gateway)
+
+    def owe(self, gateway: str, lane: Lane, epoch: bytes) -> None:
+        """Take in that a receipt for this chain is owed to a gateway that isn't there: it goes out when it is heard."""
+        self._account(gateway).owed.add((lane, epoch))
 
     def revoke(self, revocations: Revocations) -> None:
         """Take in a newer revocation list: it counts for what arrives from now on."""
@@ -142,8 +173,7 @@ class Centre:
         due: list[tuple[str, bytes]] = []
         for name in self._due:
             account = self.accounts[name]
-            receipted = account.receipt(now)
-            if receipted is not None and account.route is not None:
+            if account.route is not None and (receipted := account.receipt(now)) is not None:
                 message = Receipt(name, now_us, receipted.up_to, receipted.missing)
                 due.append((account.route.topic("receipt"), self._signer.sign("receipt", encode(message))))
         self._due.clear()  # who has to wait for his second is looked at with the next tick
@@ -170,12 +200,15 @@ class Centre:
         if len(payload) > cose.MESSAGE_MAX:
             self._refused("record.refused", arrival.route.gateway, "a sequence longer than 16 KiB")
             return []
-        return self._judge(arrival.route, lane, cose.split_sequence(payload), arrived_us, now)
+        return self._judge(arrival.route, lane, payload, arrived_us, now)
 
-    def _judge(self, route: Route, lane: Lane, items: list[bytes], arrived_us: int, now: float) -> list[Action]:
+    def _judge(self, route: Route, lane: Lane, payload: bytes, arrived_us: int, now: float) -> list[Action]:
         """Judge records, and sort them by what becomes of them."""
         gateway = route.gateway
-        verdicts, learned = self._verify(gateway, lane, items, arrived_us)
+        run = verify_run([payload], gateway, lane, self._finder(gateway), arrived_us)
+        if run is not None:
+            return [Store(self._account(gateway).take(lane, run, route, arrived_us, now))]
+        verdicts, learned = self._verify(gateway, lane, cose.split_sequence(payload), arrived_us)
         unknown = [verdict for verdict in verdicts if isinstance(verdict, UnknownSigner)]
         unproven = [verdict for verdict in verdicts if isinstance(verdict, Unproven)]
         verified = [verdict for verdict in verdicts if isinstance(verdict, Verified)]

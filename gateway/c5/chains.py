@@ -122,6 +122,11 @@ class Chains:
             chain.forgo(first, last)
         self._due[lane, epoch] = None
 
+    def owe(self, keys: Iterable[Key]) -> None:
+        """Take in that somebody has to be told of these: a receipt is due."""
+        for lane, epoch in keys:
+            self._due[lane, epoch] = None
+
     def end(self, lane: Lane, link: tuple[bytes, int], begun: bytes, now: float) -> int:
         """Take in that epoch `begun` names this as the last durable record of an older one.
 
@@ -155,7 +160,7 @@ class Chains:
         room = ENTRIES
         for key in sorted(self._due, key=lambda key: key[0])[:ENTRIES]:
             lane, epoch = key
-            chain = self._chains[key]
+            chain = self[key]
             gaps = chain.missing(now)
             if gaps and not room:
                 continue  # the lanes before it took all entries: it stays due

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import re
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from gateway.errors import C5Error, CertificateError, SettingsError
+from gateway.errors import C5Error, CertificateError, Refused, SettingsError
 from gateway.text import _
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def status(
 
 @app.command(help=_("Prove records in files, each by its own signature. Exit status 1 if anything is wrong."))
 def verify(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=_("Records, as a CBOR sequence."))],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=_("Records, as a CBOR sequence, or exports."))],
     config: Config = None,
     trust_anchors: Annotated[
         Path | None, typer.Option(metavar="PEM", help=_("Trust anchors; else those of the settings."))
@@ -115,12 +116,13 @@ def verify(
     """Prove records in files, each by its own signature. Exit status 1 if anything is wrong."""
     from gateway.c5.audit import audit  # noqa: PLC0415
     from gateway.c5.signers import Signers  # noqa: PLC0415
-    from gateway.signing.cose import split_sequence  # noqa: PLC0415
 
-    anchors, chains = _proofs(config, trust_anchors, chain or [])
+    read = [_records(file) for file in files]
+    carried = [found for _items, chains in read for found in chains]
+    anchors, chains = _proofs(config, trust_anchors, chain or [], carried)
     wrong = 0
-    for file in files:
-        findings = audit(split_sequence(_read(file)), chains, Signers(anchors), _now_us())
+    for file, (items, _chains) in zip(files, read, strict=True):
+        findings = audit(items, chains, Signers(anchors), _now_us())
         for line in findings.wrong:
             typer.echo(f"{file}: {line}")
         text = _("{file}: {proven} records proven, {wrong} wrong; {missing} not in the file, {expired} signers expired")
@@ -128,6 +130,76 @@ def verify(
         typer.echo(text.format(file=file, wrong=len(findings.wrong), **facts))
         wrong += len(findings.wrong)
     if wrong:
+        raise typer.Exit(1)
+
+
+@app.command("import", help=_("Take a gateway's export into the ledger. Exit status 1 if not all of it was believed."))
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=_("What c5-gateway outbox export wrote."))],
+    config: Config = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help=_("One JSON document."))] = False,
+) -> None:
+    """Take a gateway's export into the ledger. Exit status 1 if not all of it was believed."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from gateway.c5 import app as receiver  # noqa: PLC0415
+    from gateway.c5.config import load_settings  # noqa: PLC0415
+    from gateway.c5.importing import run_import  # noqa: PLC0415
+
+    settings = load_settings(_settings_file(config))
+    receiver.log_to_stderr("warning")
+    try:
+        with file.open("rb") as stream:
+            became = asyncio.run(run_import(settings, stream))
+    except OSError as error:
+        raise C5Error(
+            _("{path} can't be read: {reason}").format(path=file, reason=error.strerror), _("check the path")
+        ) from error
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), **asdict(became)}))
+    else:
+        text = _("{file}: {records} records: {new} new, {known} known, {refused} refused; {unavailable} unavailable")
+        typer.echo(text.format(file=file, **asdict(became)))
+        if not became.complete:
+            typer.echo(_("The file was cut short, or isn't an export: what is not in it is still at the gateway."))
+    if became.refused or not became.complete:
+        raise typer.Exit(1)
+
+
+@app.command(help=_("Send a signed command to a gateway and wait for its reply. Exit status 0 if it was done."))
+def command(
+    gateway: Annotated[str, typer.Argument(metavar="GATEWAY")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="ping, records.resend")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help=_("For records.resend: lane, epoch, from, to.")),
+    ] = None,
+    config: Config = None,
+    *,
+    wait: Annotated[float, typer.Option(min=1, max=3600, help=_("Seconds to wait, after which it expires."))] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help=_("One JSON document."))] = False,
+) -> None:
+    """Send a signed command to a gateway and wait for its reply. Exit status 0 if it was done."""
+    from gateway.c5.command import send  # noqa: PLC0415
+    from gateway.c5.config import load_settings  # noqa: PLC0415
+    from gateway.c5.orders import read_arguments, shown  # noqa: PLC0415
+    from gateway.topics import is_part  # noqa: PLC0415
+
+    given = read_arguments(arguments or [])
+    if isinstance(given, Refused) or not is_part(gateway) or not 1 <= len(name) <= 64:
+        what = given.reason if isinstance(given, Refused) else f"{gateway} {name}"
+        raise typer.BadParameter(what)
+    answered = asyncio.run(send(load_settings(_settings_file(config)), gateway, name, given, wait))
+    reply, result = answered.reply, shown(answered.reply.result)
+    if as_json:
+        said = {"outcome": reply.outcome, "text": reply.text, "result": result}
+        document = {"gateway": gateway, "command": answered.id.hex(), "name": name, **said}
+        typer.echo(json.dumps({**document, "seconds": round(answered.seconds, 3)}))
+    else:
+        told = [reply.outcome, *([reply.text] if reply.text else []), *(f"{k} {v}" for k, v in result.items())]
+        typer.echo(f"{gateway}: {told[0]}" + (": " + ", ".join(told[1:]) if told[1:] else ""))
+    if reply.outcome != "done":
         raise typer.Exit(1)
 
 
@@ -156,15 +228,18 @@ def _ledger(config: Path | None) -> Path:
 
 
 def _proofs(
-    config: Path | None, trust_anchors: Path | None, chain_files: list[Path]
+    config: Path | None,
+    trust_anchors: Path | None,
+    chain_files: list[Path],
+    carried: list[tuple[bytes, ...]],
 ) -> "tuple[Anchors, list[tuple[bytes, ...]]]":
-    """Return trust anchors and chains: those given, else those of the settings and the ledger."""
+    """Return trust anchors and chains: those given or carried by the files, else those of settings and ledger."""
     from gateway.c5.config import load_settings  # noqa: PLC0415
     from gateway.c5.ledger.reading import read_signers  # noqa: PLC0415
     from gateway.database import open_read_only  # noqa: PLC0415
     from gateway.identity.keystore import load_anchors  # noqa: PLC0415
 
-    chains = [_pem_chain(file) for file in chain_files]
+    chains = [_pem_chain(file) for file in chain_files] + carried
     if trust_anchors is not None and chains:
         return load_anchors(trust_anchors), chains
     settings = load_settings(_settings_file(config))
@@ -181,6 +256,22 @@ def _pem_chain(file: Path) -> tuple[bytes, ...]:
             _("{path} holds no certificate in PEM format").format(path=file), _("give a chain, the signer's first")
         )
     return tuple(map(base64.b64decode, blocks))
+
+
+def _records(file: Path) -> tuple[list[bytes], list[tuple[bytes, ...]]]:
+    """Return what a file holds: records, and the chains that an export carries; what is unreadable is no record."""
+    from gateway.signing import export  # noqa: PLC0415
+    from gateway.signing.chains import decode_chains  # noqa: PLC0415
+
+    items: list[bytes] = []
+    chains: list[tuple[bytes, ...]] = []
+    for item in export.items(io.BytesIO(_read(file)).read):
+        part = None if export.is_record(item) else export.part(item)
+        if part is None or isinstance(part, Refused):
+            items.append(item)
+        elif isinstance(part, export.Header) and not isinstance(found := decode_chains(part.certificates), Refused):
+            chains += found
+    return items, chains
 
 
 def _read(file: Path) -> bytes:

@@ -57,7 +57,7 @@ class LogTable(Strict):
 
 
 class CommanderTable(Strict):
-    """`[commander]`: who signs commands. Read so that a site's file is whole; sending them is still to come."""
+    """`[commander]`: who signs what `c5-receiver command` sends."""
 
     signing_certificate: ExistingFile
     signing_key: ExistingFile

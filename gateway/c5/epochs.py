@@ -7,7 +7,9 @@ The rules (wire.md, section 2, "Epochs"):
 2. A start count that C5 has met in another epoch, or (in a newer epoch) one below the present epoch's, makes an epoch
    suspect. A suspect is a lost store if its chains begin with zeros, nothing if its own or the other's
    `gateway.started` says unstored, else a restored image or a clone.
-3. An older epoch's state made after the newer epoch's first one is a clone's.
+3. An older epoch's state made after the newer epoch's first one is a clone's. The newer epoch's clock may be too early
+   after a power cut, and the older one's last states may come late: made after C5 had heard that first one, too. One
+   that is ahead of C5's clock was made by a clock that had been set wrong, and proves nothing.
 4. An old epoch's record that arrives late is none of these.
 
 A suspect is judged when its `gateway.started`, the first record of its status lane and the other's `gateway.started`
@@ -26,6 +28,7 @@ from gateway.signing.message import State
 from gateway.signing.record import ZEROS, Record
 
 JUDGED_AFTER: Final = 60.0  # seconds; evidence that is on its way has come by then, or is asked for again
+AHEAD_US: Final = 1_000_000  # by which the clock of a gateway may be ahead of C5's, and be right
 STARTED: Final = "gateway.started"
 
 
@@ -90,11 +93,11 @@ class Epochs:
             self.changed.add(epoch.epoch)
         return self.tick(now)
 
-    def state(self, state: State, now: float) -> list[Finding]:
-        """Take in a verified state; afterwards `present` says whether it is of the present epoch."""
+    def state(self, state: State, now: float, heard_us: int) -> list[Finding]:
+        """Take in a verified state that came at `heard_us`; afterwards `present` says whether its epoch is present."""
         epoch = self.known.get(state.epoch) or self._heard_of(state.epoch, now)
         if epoch.first_state_us is None and not epoch.ended and state.online:
-            self._succeed(epoch, state.time_us, now)
+            self._succeed(epoch, max(state.time_us, heard_us), now)
             return self.tick(now)
         if epoch.epoch == self.present or not state.online:  # a will was made when its connection began (rule 3)
             return []
@@ -102,7 +105,7 @@ class Epochs:
         if newer is None:
             return []
         since = epoch.superseded_us if epoch.superseded_us is not None else newer.first_state_us
-        if since is None or state.time_us <= since:
+        if since is None or not since < state.time_us <= heard_us + AHEAD_US:
             return []
         return [Cloned(epoch.epoch, newer.epoch)]
 

@@ -7,6 +7,7 @@ The rules (wire.md, section 3, "state"):
 2. "offline" ends its own connection for good, and orders nothing.
 3. Three intervals of silence end a connection until its next state.
 4. A gateway with no connection left is offline. A new epoch ends all connections of the one before it.
+   One lost connection of several is nothing to C5: the gateway tells it over another (`link.failed`).
 5. When C5 starts anew, the connection of the newest state that it has is there, as if the state came now: nobody has
    listened for its silence.
 """

@@ -4,6 +4,7 @@ A trouble is known by its type, gateway and detail. Between two writings at most
 floods C5 with nonsense fills a counter, not the memory.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,6 +55,12 @@ class Reports:
         tallies = list(self._pending.values())
         self._pending.clear()
         return tallies
+
+    def put_back(self, tallies: Sequence[Tally]) -> None:
+        """Take back what could not be written down; what was reported since is newer."""
+        newer, self._pending = self._pending, {}
+        for tally in (*tallies, *newer.values()):
+            self._put(tally.report, tally.count)
 
     def _put(self, report: Report, count: int) -> None:
         key = (report.type, report.gateway, report.detail)

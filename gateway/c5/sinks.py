@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from gateway.c5.times import corrected, is_sure
 from gateway.c5.values import Committed, Outcome
 from gateway.c5.verifier import Verified
 from gateway.event import CONTACT_ID, LANE_NAMES, TEST, UNPROVEN, Position
@@ -63,7 +64,7 @@ def lines(committed: Committed, nulled: Callable[[Record], None]) -> Iterable[by
         if index in outcome.known:
             continue
         remarks = {"received": verified, "sha256": entry.digest.hex(), "verified": verified, "committed": done}
-        remarks |= _remarks(index, entry, outcome)
+        remarks |= _remarks(index, entry, outcome) | _corrected(entry.record, outcome)
         try:
             yield _line(describe(entry.record) | remarks)
         except (ValueError, TypeError, RecursionError):  # say, a number of more digits than Python writes
@@ -81,6 +82,13 @@ def _remarks(index: int, entry: Verified, outcome: Outcome) -> dict[str, Any]:
         "repeat_of": outcome.repeats.get(index),
         "contradicts": index in outcome.contradicting,
     }
+
+
+def _corrected(content: Record, outcome: Outcome) -> dict[str, Any]:
+    """Return the corrected time of a record whose clock knew less than another of its epoch."""
+    if is_sure(content) or content.epoch not in outcome.began_us:
+        return {}
+    return {"corrected": moment(corrected(content, outcome.began_us[content.epoch]))}
 
 
 def _position(position: Position | None) -> dict[str, Any] | None:

@@ -48,6 +48,7 @@ class Outcome:
     contradicting: frozenset[int] = frozenset()  # another record of the same identity is held: both are kept
     broken: Sequence[str] = ()  # identities of records that don't follow the held record before them
     repeats: Mapping[int, str] = field(default_factory=dict)  # the same happening, told before by this record
+    began_us: Mapping[bytes, int] = field(default_factory=dict)  # when an epoch began, where a record's clock knew less
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class Snapshot:
     unproven: Sequence[KeptRecord]
     reports: Sequence[Report]  # that have not ended
     held: Sequence[tuple[str, bytes]] = ()  # gateway and thumbprint of the unknown signers of what is held
+    owed: Sequence[tuple[str, Lane, bytes]] = ()  # chains of which a gateway is owed a receipt
 
 
 @dataclass(frozen=True, slots=True)

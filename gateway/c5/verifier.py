@@ -11,7 +11,8 @@ The rules (wire.md, sections 2 and 3), in the order in which they are applied to
    one epoch and signer, each naming the hash of the one before ("One signature vouches for a run"). Where the last
    signature of a run fails, the one before it is tried, so that a bad record refuses itself alone. Alarms one by one.
    What a hash vouches for has its bytes fixed, so that its form is not looked at again: only the last of a run, and
-   each alarm, is encoded anew to see that it is deterministic.
+   each alarm, is encoded anew to see that it is deterministic. A message that is one such run in usual form is read in
+   one pass (`signing.run`); every other message, and one of which anything is to be refused, record by record.
 6. Signed under a certificate that was revoked before it arrived: unproven, until a later record vouches for it.
 
 One bad record doesn't refuse the others. Nothing here raises on input, and nothing is remembered.
@@ -22,12 +23,12 @@ the same identity (`ledger`), epochs (`epochs`), and whether agency and site of 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 from gateway.c5.signers import Signer
 from gateway.errors import Refused
 from gateway.event import Lane
-from gateway.signing import message
+from gateway.signing import message, run
 from gateway.signing.cose import Envelope, parse
 from gateway.signing.deterministic import is_deterministic
 from gateway.signing.record import SYNCHRONISED, Record, decode
@@ -77,8 +78,53 @@ class _Candidate(NamedTuple):
     signer: Signer
 
 
+class VerifiedRun(Sequence[Verified]):
+    """The records of a run that C5 believes; each is read whole when it is looked at (most never are)."""
+
+    def __init__(self, columns: run.Run, *, expired: bool) -> None:
+        self.columns = columns
+        self.expired = expired
+
+    def __len__(self) -> int:
+        return len(self.columns.wires)
+
+    @overload
+    def __getitem__(self, at: int) -> Verified: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Verified]: ...
+    def __getitem__(self, at: int | slice) -> Verified | list[Verified]:
+        if isinstance(at, slice):
+            return [self[index] for index in range(*at.indices(len(self)))]
+        columns = self.columns
+        return Verified(columns.record(at), columns.envelope(at), columns.digests[at], self.expired)
+
+
+def verify_run(payloads: Sequence[bytes], gateway: str, lane: Lane, find: Find, arrived_us: int) -> VerifiedRun | None:
+    """Believe all records of these telemetry messages of one topic, if they are one run in usual form; else None.
+
+    None says that some record needs a look (`verify`). The caller bounds the messages.
+    """
+    if lane != Lane.TELEMETRY or (found := run.read(payloads)) is None:
+        return None
+    last = found.envelope(-1)
+    signer = find(last.thumbprint)
+    if (found.gateway, found.lane) != (gateway, lane) or signer is None:  # rules 2 and 3
+        return None
+    judged_us = [  # rule 4
+        occurred_us if clock[0] in SYNCHRONISED else arrived_us
+        for occurred_us, clock in zip(found.occurred_us, found.clocks, strict=True)
+    ]
+    if not signer.not_before_us <= min(judged_us) <= max(judged_us) <= signer.not_after_us:
+        return None
+    if signer.revoked_us is not None and arrived_us >= signer.revoked_us:  # rule 6
+        return None
+    if not (is_deterministic(last.payload) and signer.key.verify(last)):  # rule 5
+        return None
+    return VerifiedRun(found, expired=arrived_us > signer.not_after_us)
+
+
 def verify(items: Sequence[bytes], gateway: str, lane: Lane, find: Find, arrived_us: int) -> list[Verdict]:
-    """Judge the records of one message that came in this gateway's topic of this lane; one verdict for each."""
+    """Judge records, one by one, of a message that came in this gateway's topic of this lane; a verdict for each."""
     verdicts: list[Verdict] = []
     runs: list[list[_Candidate]] = []
     before: _Candidate | None = None
@@ -109,8 +155,8 @@ def verify(items: Sequence[bytes], gateway: str, lane: Lane, find: Find, arrived
             else:
                 runs.append([after])
             before = after
-    for run in runs:
-        _prove(run, verdicts, arrived_us)
+    for candidates in runs:
+        _prove(candidates, verdicts, arrived_us, strict=lane == Lane.ALARM)
     return verdicts
 
 
@@ -130,14 +176,17 @@ def _vouches(after: _Candidate, before: _Candidate) -> bool:
     )
 
 
-def _prove(run: list[_Candidate], verdicts: list[Verdict], arrived_us: int) -> None:
-    """Check the last signature of a run, and the one before it only where that fails (rule 5)."""
-    signer = run[0].signer
+def _prove(candidates: list[_Candidate], verdicts: list[Verdict], arrived_us: int, *, strict: bool) -> None:
+    """Check the last signature of a run, and the one before it only where that fails (rule 5).
+
+    `strict`: these were found to be deterministic when they were read.
+    """
+    signer = candidates[0].signer
     revoked = signer.revoked_us is not None and arrived_us >= signer.revoked_us  # rule 6
     expired = arrived_us > signer.not_after_us
     proven = False
-    for at, content, envelope, digest, _signer in reversed(run):
-        if not proven and not is_deterministic(envelope.payload):
+    for at, content, envelope, digest, _signer in reversed(candidates):
+        if not proven and not strict and not is_deterministic(envelope.payload):
             verdicts[at] = Refused("not deterministic CBOR")
         elif not proven and not (proven := signer.key.verify(envelope)):
             verdicts[at] = Refused("a signature that is wrong")

@@ -13,6 +13,7 @@ from rich.text import Text
 from gateway.c5.ledger.reading import Held, Told, look
 from gateway.c5.overview import View, overview
 from gateway.c5.sinks import moment
+from gateway.c5.times import is_sure
 from gateway.database import open_read_only
 from gateway.event import LANE_NAMES
 from gateway.text import _
@@ -85,6 +86,9 @@ def _records(newest: Sequence[Held]) -> Table:
         content = held.record
         remarks = [_("told before")] * held.repeated + [_("signer expired")] * held.expired
         remarks += [_("test")] * (content.flags & 1) + [_("unproven")] * (content.flags >> 1 & 1)
+        if not is_sure(content):
+            known = held.corrected_us != content.occurred_us
+            remarks.append(_("time corrected") if known else _("time not sure"))
         table.add_row(
             _clock(held.corrected_us),
             content.gateway,

@@ -9,34 +9,39 @@ import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from gateway import app, config
+from gateway.cli.look import autonomy
 from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
-from gateway.clock import SystemClock
+from gateway.clock import FieldClock, moment
 from gateway.config import GatewaySettings
 from gateway.drivers.serial_port import try_open
 from gateway.errors import C5Error, CertificateError, LinkError
 from gateway.event import LANE_NAMES
 from gateway.identity.keystore import Own, load_revocations
 from gateway.mqtt import Broker, Connection
+from gateway.mqtt.explain import explain_older
 from gateway.registry.devices import Registry
 from gateway.settings import BrokerSettings, find_settings
 from gateway.signing import message
 from gateway.signing.chains import encode_chains
 from gateway.signing.cose import Envelope, Signer, VerifyingKey, parse
 from gateway.signing.message import Centre
+from gateway.signing.record import SYNCHRONISED
 from gateway.text import _
 from gateway.tls import client_context
 from gateway.topics import CENTRE, CENTRE_CERTIFICATES, Route
+from gateway.world import World
 
 DAYS_WARNING: Final = 30  # of a certificate: time enough to renew it
 DAYS_FAILED: Final = 0
 FREE_MB_WARNING: Final = 512
+HOURS_WARNING: Final = 24  # for which the outbox keeps everything without a link
 REFUSAL: Final = 0x80  # the first of MQTT's reason codes that is one
 PROBE_DEADLINE: Final = 10.0  # seconds for a broker to answer everything
 
@@ -69,7 +74,6 @@ def run(path: Path | None, *, as_json: bool) -> bool:
 def _looked(settings: GatewaySettings) -> Iterator[Finding]:
     yield Finding(_("settings"), "ok", _("read"))
     yield from _identity(settings)
-    yield _clock()
     yield from _disk(settings)
     yield _devices(settings)
     try:
@@ -91,15 +95,28 @@ def _looked(settings: GatewaySettings) -> Iterator[Finding]:
 def _beside(running: dict[str, Any]) -> Iterator[Finding]:
     """Look through the eyes of the running service."""
     yield Finding(_("service"), "ok", _("running"))
+    yield _autonomy(running)
     for port in running["ports"]:
         yield _judged(_("port {name}").format(name=port["name"]), port["trouble"], _("open"))
-    connected = [broker["broker"] for broker in running["brokers"] if broker["connected"]]
-    if connected:
-        yield Finding(_("broker {name}").format(name=connected[0]), "ok", _("connected"))
+    for broker in running["brokers"]:
+        what = _("broker {name}").format(name=broker["broker"])
+        if broker["connected"] and broker["notice"]:
+            yield Finding(what, "warning", broker["notice"])
+        elif broker["connected"]:
+            yield Finding(what, "ok", _("connected with MQTT {version}").format(version=broker["version"]))
     ports = [port["trouble"] for port in running["ports"]]
     for trouble in running["troubles"]:
         if trouble not in ports:
             yield Finding(_("trouble"), "failed", trouble)
+
+
+def _autonomy(running: dict[str, Any]) -> Finding:
+    hours = {lane: numbers["autonomy_h"] for lane, numbers in running["lanes"].items()}
+    lasts = "; ".join(f"{lane}{autonomy(left)}" for lane, left in hours.items() if left is not None)
+    if any(left is not None and left < HOURS_WARNING for left in hours.values()):
+        hint = _("Give it more: outbox.max_mb. Telemetry leaves first, then status; alarms stay.")
+        return Finding(_("autonomy"), "warning", lasts, hint)
+    return Finding(_("autonomy"), "ok", lasts or _("no end in sight"))
 
 
 def _judged(what: str, reason: str | None, right: str) -> Finding:
@@ -107,15 +124,17 @@ def _judged(what: str, reason: str | None, right: str) -> Finding:
 
 
 def _identity(settings: GatewaySettings) -> Iterator[Finding]:
-    now = datetime.now(UTC)
     try:
-        own, tls = app.identity(settings, SystemClock())
+        clock = app.field_clock(settings, World())
+        own, tls = app.identity(settings, clock)
     except C5Error as error:
         yield Finding(_("certificate"), "failed", error.what, error.hint)
         return
-    yield _days(_("signing certificate"), (own.identity.not_after - now).days, own.identity.not_after)
+    yield _clock(clock)
+    now, sure = clock.now(), clock.quality()[0] in SYNCHRONISED
+    yield _days(_("signing certificate"), (own.identity.not_after - now).days, own.identity.not_after, sure=sure)
     if tls is not None:
-        yield _days(_("TLS certificate"), tls.days_left(now), tls.not_after)
+        yield _days(_("TLS certificate"), tls.days_left(now), tls.not_after, sure=sure)
     yield _signature(own)
     if (path := settings.identity.revocation_list) is not None:
         yield _revocations(path, now)
@@ -132,11 +151,12 @@ def _revocations(path: Path, now: datetime) -> Finding:
     return Finding(what, "ok", _("read"))
 
 
-def _days(what: str, days: int, end: datetime) -> Finding:
+def _days(what: str, days: int, end: datetime, *, sure: bool) -> Finding:
     text = _("{days} days left, until {date}").format(days=days, date=f"{end:%Y-%m-%d}")
     hint = _("Ask the authority for a new one now: C5 refuses what is signed or connected under an expired one.")
     if days < DAYS_FAILED:
-        return Finding(what, "failed", _("expired on {date}").format(date=f"{end:%Y-%m-%d}"), hint)
+        expired = _("expired on {date}") if sure else _("expired on {date}, if the clock is right; nobody has set it")
+        return Finding(what, "failed" if sure else "warning", expired.format(date=f"{end:%Y-%m-%d}"), hint)
     return Finding(what, "ok", text) if days >= DAYS_WARNING else Finding(what, "warning", text, hint)
 
 
@@ -151,16 +171,18 @@ def _signature(own: Own) -> Finding:
     )
 
 
-def _clock() -> Finding:
-    source, uncertainty = SystemClock().quality()
-    if source == 0:
-        return Finding(
-            _("clock"),
-            "warning",
-            _("not synchronised; events carry that they can't be trusted for their time"),
-            _("Check that time synchronisation runs: timedatectl"),
-        )
-    return Finding(_("clock"), "ok", _("synchronised within {ms} ms").format(ms=uncertainty))
+def _clock(clock: FieldClock) -> Finding:
+    hint = _("Check that time synchronisation runs: timedatectl")
+    judged = clock.judged()
+    if judged.doubted:
+        text = _("it shows {machine}, which can't be; the gateway goes by the latest time that it is sure of, {time}")
+        text += ". " + _("Alarms go on, and C5 corrects their times once the clock is set")
+        times = {"machine": moment(clock.machine.now_us()), "time": moment(judged.us)}
+        return Finding(_("clock"), "warning", text.format(**times), hint)
+    if judged.source not in SYNCHRONISED:
+        text = _("not synchronised; events carry that they can't be trusted for their time")
+        return Finding(_("clock"), "warning", text, hint)
+    return Finding(_("clock"), "ok", _("synchronised within {ms} ms").format(ms=judged.uncertainty_ms))
 
 
 def _disk(settings: GatewaySettings) -> Iterator[Finding]:
@@ -203,10 +225,14 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Find
     what = _("broker {name}").format(name=f"{table.host}:{table.port}")
     table_gateway = settings.gateway
     route = Route(table_gateway.agency, table_gateway.site, table_gateway.id)
+    try:
+        clock = app.field_clock(settings, World())
+    except CertificateError as error:
+        return [Finding(_("TLS certificate"), "failed", error.what, error.hint)]
 
     async def dial(on_closed: Callable[[str], None]) -> Connection:
         return await Connection.open(
-            Broker(table.host, table.port, table.protocol, _context(settings) if table.tls else None),
+            Broker(table.host, table.port, table.protocol, _context(settings, clock) if table.tls else None),
             table_gateway.id,
             keepalive=settings.delivery.keepalive,
             will=None,
@@ -219,9 +245,7 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Find
 
     try:
         async with asyncio.timeout(PROBE_DEADLINE):
-            protocol, refused = await _refused(
-                dial, route, encode_chains([app.identity(settings, SystemClock())[0].chain])
-            )
+            protocol, refused = await _refused(dial, route, encode_chains([app.identity(settings, clock)[0].chain]))
     except CertificateError as error:
         return [Finding(_("TLS certificate"), "failed", error.what, error.hint)]
     except LinkError as error:
@@ -229,6 +253,8 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Find
     except TimeoutError:
         return [Finding(what, "failed", _("it did not answer in time"), _("Is it overloaded, or the link very slow?"))]
     found = [Finding(what, "ok", _("connected with MQTT {version}").format(version=protocol))]
+    if table.protocol == "auto" and protocol == "3.1.1":
+        found.append(Finding(what, "warning", *explain_older()))
     found += [
         Finding(
             what,
@@ -274,8 +300,8 @@ def _ended(answers: asyncio.Queue[int | None], _reason: str) -> None:
     answers.put_nowait(None)
 
 
-def _context(settings: GatewaySettings) -> Any:
+def _context(settings: GatewaySettings, clock: FieldClock) -> Any:
     files = settings.identity
     assert files.tls_certificate is not None
     assert files.tls_key is not None
-    return client_context(files.trust_anchors, files.tls_certificate, files.tls_key)
+    return client_context(files.trust_anchors, files.tls_certificate, files.tls_key, clock.instead)

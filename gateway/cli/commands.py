@@ -59,6 +59,13 @@ def check(config: Config = None, json: Json = False) -> None:
     ended(checks.run, config, as_json=json)
 
 
+@app.command(help=_("Print a running gateway's figures for Prometheus. Exit 1 if it isn't running."))
+def metrics(config: Config = None) -> None:
+    from gateway.cli import metrics as figures  # noqa: PLC0415
+
+    ended(figures.metrics, config)
+
+
 @device_app.command("enrol", help=_("Enrol a device from its label; a running service takes it up at once."))
 def device_enrol(
     label: Annotated[str, typer.Argument(help=_("The text of the device's label: C5D1:…"))],
@@ -93,7 +100,7 @@ def device_identify(device: Annotated[str, typer.Argument(metavar="ID")], config
     ended(devices.identify, config, device)
 
 
-@outbox_app.command("status", help=_("Show how much waits for C5, and since when."))
+@outbox_app.command("status", help=_("Show how much waits for C5, since when, and for how long there is room."))
 def outbox_status(config: Config = None, json: Json = False) -> None:
     from gateway.cli import outbox  # noqa: PLC0415
 
@@ -114,3 +121,25 @@ def outbox_verify(config: Config = None, json: Json = False) -> None:
     from gateway.cli import outbox  # noqa: PLC0415
 
     ended(outbox.verify, config, as_json=json)
+
+
+@outbox_app.command(
+    "salvage", help=_("Take in the records of a damaged store, or of another card's. Exit 1 if any is lost.")
+)
+def outbox_salvage(
+    file: Annotated[Path, typer.Argument(help=_("A store that was set aside, or copied from another card."))],
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    from gateway.cli import salvage  # noqa: PLC0415
+
+    ended(salvage.run, config, file, as_json=json)
+
+
+@outbox_app.command("export", help=_("Write what waits for C5 into a new file, to be carried there on a USB stick."))
+def outbox_export(
+    file: Annotated[Path, typer.Argument(metavar="FILE")], config: Config = None, json: Json = False
+) -> None:
+    from gateway.cli import export  # noqa: PLC0415
+
+    ended(export.export, config, file, as_json=json)

@@ -8,6 +8,7 @@ from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
 from gateway.errors import C5Error
 from gateway.settings import find_settings
+from gateway.signing.record import SYNCHRONISED
 from gateway.text import _
 
 
@@ -28,25 +29,21 @@ def _show(found: dict[str, Any]) -> None:
     gateway = found["gateway"]
     say(f"{gateway['id']}  {gateway['agency']}/{gateway['site']}")
     for broker in found["brokers"]:
-        say(f"  {broker['broker']}  " + (_("connected") if broker["connected"] else _("not connected")))
+        say(f"  {broker['broker']}  {_path(broker)}")
+        if broker["notice"]:
+            say("      " + broker["notice"])
     for lane, numbers in found["lanes"].items():
         text = _("{signed} signed, {waiting} waiting").format(**numbers)
-        say(f"  {lane:10} {text}" + (_(", oldest {oldest}").format(**numbers) if numbers["oldest"] else ""))
+        oldest = _(", oldest {oldest}").format(**numbers) if numbers["oldest"] else ""
+        say(f"  {lane:10} {text}{oldest}{autonomy(numbers['autonomy_h'])}")
+    say("  " + _("outbox {file_mb} of {max_mb} MB, {dropped} records dropped").format(**found["storage"]))
     for port in found["ports"]:
         state = _("open, {frames} frames, {noise} of noise").format(**port) if port["open"] else port["trouble"]
         say(f"  {port['name']:10} {state}")
     for device in found["devices"]:
         heard = _("not heard yet") if device["heard_s"] is None else _("heard {s} s ago").format(s=device["heard_s"])
         say(f"  {device['id']}   {device['name'] or device['model']}: {heard}")
-    clock = found["clock"]
-    say(
-        "  "
-        + (
-            _("clock synchronised within {uncertainty_ms} ms").format(**clock)
-            if clock["source"]
-            else _("clock not synchronised")
-        )
-    )
+    say("  " + _clock(found["clock"]))
     for name, certificate in found["certificates"].items():
         text = (
             _("certificate {name}: {days_left} days left")
@@ -58,3 +55,32 @@ def _show(found: dict[str, Any]) -> None:
         say(_("TROUBLE: {trouble}").format(trouble=trouble))
     if not found["troubles"]:
         say(_("no troubles"))
+
+
+def autonomy(hours: float | None) -> str:
+    """Say for how long a lane keeps everything, should the link fail now; nothing where there is no end in sight."""
+    if hours is None:
+        return ""
+    days = round(hours / 24)
+    return _(", keeps {days} days").format(days=days) if days > 3 else _(", keeps {hours} h").format(hours=hours)
+
+
+def _clock(clock: dict[str, Any]) -> str:
+    if clock["doubted"]:
+        return _("clock wrong: it shows {machine}, the gateway goes by {time}; C5 corrects its times").format(**clock)
+    if clock["source"] in SYNCHRONISED:
+        return _("clock synchronised within {uncertainty_ms} ms").format(**clock)
+    return _("clock not synchronised")
+
+
+def _path(broker: dict[str, Any]) -> str:
+    if not broker["connected"]:
+        return _("not connected")
+    connected = _("connected with MQTT {version}").format(version=broker["version"])
+    match broker["carries"]:
+        case []:
+            return connected + ", " + _("in reserve")
+        case ["alarm"]:
+            return connected + ", " + _("carries alarms")
+        case _:
+            return connected + ", " + _("carries the records")

@@ -1,11 +1,16 @@
 """`c5-gateway outbox`: what is buffered, and whether every chain holds. Works beside a running service."""
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from gateway import app, config
+from gateway.cli.look import autonomy
+from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
 from gateway.clock import SystemClock
+from gateway.errors import C5Error
 from gateway.event import LANE_NAMES
 from gateway.outbox import inspect
 from gateway.settings import find_settings
@@ -18,14 +23,20 @@ def _settings(path: Path | None) -> config.GatewaySettings:
 
 
 def status(path: Path | None, *, as_json: bool) -> bool:
-    """Show how much waits, by lane."""
-    waiting = inspect.waiting(_settings(path).gateway.state_dir)
+    """Show how much waits, by lane, and for how long each keeps everything: the running service knows its pace."""
+    settings = _settings(path)
+    waiting = inspect.waiting(settings.gateway.state_dir)
+    running: dict[str, Any] | None = None
+    with contextlib.suppress(C5Error):
+        running = ask(settings.gateway.state_dir, {"do": "status"})
+    hours = {lane: running["lanes"][lane]["autonomy_h"] if running else None for lane in waiting}
     if as_json:
-        print_json({lane: asdict(stored) for lane, stored in waiting.items()})
+        print_json({lane: asdict(stored) | {"autonomy_h": hours[lane]} for lane, stored in waiting.items()})
         return True
     for lane, stored in waiting.items():
         say(f"{lane:10} " + _("{count} waiting, {size} bytes").format(count=stored.count, size=stored.size)
-            + (_(", oldest {oldest}").format(oldest=stored.oldest) if stored.oldest else ""))  # fmt: skip
+            + (_(", oldest {oldest}").format(oldest=stored.oldest) if stored.oldest else "")
+            + autonomy(hours[lane]))  # fmt: skip
     return True
 
 

@@ -7,10 +7,13 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 from gateway import config, notify
 from gateway.app import App
 from gateway.settings import find_settings
+
+SWITCH_INTERVAL: Final = 0.0005  # seconds that an alarm waits for the store's thread, where both want the interpreter
 
 
 def run(path: Path | None) -> bool:
@@ -24,7 +27,9 @@ def run(path: Path | None) -> bool:
     )
     app = App(settings)
     gc.collect()
+    gc.set_threshold(50_000, 20, 20)  # records come in floods, live until they have left, and form no cycles
     gc.freeze()  # what the start made stays: a later collection would stop us for 20 ms to look at all of it again
+    sys.setswitchinterval(SWITCH_INTERVAL)
     asyncio.run(_serve(app))
     return True
 

@@ -6,12 +6,16 @@ The rules (wire.md, section 3):
 2. A receipt or heartbeat counts if a receiver signed it whom the settings name, for this gateway.
 3. A certificate is judged by the latest of our clock, our own certificates and our software's build: the caller says
    what time it is (`at`).
+4. A command is heard if its signer's chain counts (rule 1), whoever that is: he gets a reply. It is obeyed if he is a
+   commander whom the settings name, and it is for this gateway, of its present epoch, and not expired. As long as the
+   clock hasn't been synchronised in this epoch expiry isn't judged; the epoch is.
 
-Not checked here: whether a receipt claims too much (`delivery.coverage`), and whether a heartbeat is newer than the
-last (`delivery.link`).
+Not checked here: whether a receipt claims too much (`delivery.coverage`), whether a heartbeat is newer than the last
+(`delivery.link`), and whether a command was obeyed before (`control.replies`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -20,9 +24,41 @@ from gateway.signing import message
 from gateway.signing.certificate import Anchors, Identity, Revocations, judge
 from gateway.signing.chains import decode_chain
 from gateway.signing.cose import VerifyingKey, parse
-from gateway.signing.message import Centre, Message, Receipt
+from gateway.signing.message import Centre, Command, Message, Receipt
 
 KNOWN_MAX: Final = 64  # certificates of receivers and commanders; more are a mistake or an attack
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A command that is validly signed, and by whom. Whether it is to be obeyed, `refusal` says."""
+
+    command: Command
+    by: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a command must agree with (rule 4). `commanders` are those whom the settings name."""
+
+    gateway: str
+    epoch: bytes
+    commanders: Collection[str]
+
+    def refusal(self, spoken: Spoken, now_us: int | None) -> str | None:
+        """Return why a command is not obeyed; None if it is. `now_us` is None until the clock has been synchronised."""
+        command, by = spoken.command, spoken.by
+        if by.role != "commander":
+            return f"signed by the {by.role} {by.name}, which is no commander"
+        if by.name not in self.commanders:
+            return f"signed by {by.name}, which the settings don't name (delivery.commanders)"
+        if command.gateway != self.gateway:
+            return "for another gateway"
+        if command.epoch != self.epoch:
+            return "of another epoch than the present one"
+        if now_us is not None and now_us > command.expires_us:
+            return "expired"
+        return None
 
 
 class Speakers:
@@ -57,7 +93,7 @@ class Speakers:
 
     def receipt(self, wire: bytes, at: datetime) -> Receipt | Refused:
         """Return a receipt that counts (rule 2)."""
-        said = self._open(wire, "receipt", at)
+        said = self._receiver(wire, "receipt", at)
         if isinstance(said, Receipt) and said.gateway != self._gateway:
             return Refused("a receipt for another gateway")
         assert isinstance(said, Receipt | Refused)
@@ -65,11 +101,34 @@ class Speakers:
 
     def heartbeat(self, wire: bytes, at: datetime) -> Centre | Refused:
         """Return a heartbeat that counts (rule 2)."""
-        said = self._open(wire, "centre", at)
+        said = self._receiver(wire, "centre", at)
         assert isinstance(said, Centre | Refused)
         return said
 
-    def _open(self, wire: bytes, kind: str, at: datetime) -> Message | Refused:
+    def command(self, wire: bytes, at: datetime) -> Spoken | Refused:
+        """Return a command that is heard (rule 4)."""
+        opened = self._open(wire, "command", at)
+        if isinstance(opened, Refused):
+            return opened
+        identity, said = opened
+        assert isinstance(said, Command)
+        return Spoken(said, identity)
+
+    def _receiver(self, wire: bytes, kind: str, at: datetime) -> Message | Refused:
+        opened = self._open(wire, kind, at)
+        if isinstance(opened, Refused):
+            return opened
+        identity, said = opened
+        if identity.role != "receiver":
+            return Refused(f"signed by the {identity.role} {identity.name}, which is no receiver")
+        if "*" not in self._receivers and identity.name not in self._receivers:
+            return Refused(f"signed by {identity.name}, which the settings don't name (delivery.receivers)")
+        if isinstance(said, Centre) and said.name != identity.name:
+            return Refused("a heartbeat in another's name")
+        return said
+
+    def _open(self, wire: bytes, kind: str, at: datetime) -> tuple[Identity, Message] | Refused:
+        """Return what is validly signed by somebody whose chain counts, and by whom."""
         envelope = parse(wire, kind)
         if isinstance(envelope, Refused):
             return envelope
@@ -83,13 +142,7 @@ class Speakers:
         identity, key = known
         if not key.verify(envelope):
             return Refused("a signature that is not its signer's")
-        if identity.role != "receiver":
-            return Refused(f"signed by the {identity.role} {identity.name}, which is no receiver")
-        if "*" not in self._receivers and identity.name not in self._receivers:
-            return Refused(f"signed by {identity.name}, which the settings don't name (delivery.receivers)")
         if not identity.not_before <= at <= identity.not_after:
             return Refused(f"signed under a certificate that is not valid now ({identity.not_after:%Y-%m-%d})")
         said = message.decode(kind, envelope.payload)
-        if isinstance(said, Centre) and said.name != identity.name:
-            return Refused("a heartbeat in another's name")
-        return said
+        return said if isinstance(said, Refused) else (identity, said)

@@ -18,9 +18,9 @@ class Backoff:
         self._random = random
         self._tries = 0
 
-    def next(self) -> float:
-        """Return the next wait: uniform between 0 and min(cap, base × 2^tries)."""
-        ceiling = min(self._cap, self._base * 2.0 ** min(self._tries, 30))
+    def next(self, cap: float | None = None) -> float:
+        """Return the next wait: uniform between 0 and min(cap, base × 2^tries); `cap` counts for this wait alone."""
+        ceiling = min(self._cap if cap is None else cap, self._base * 2.0 ** min(self._tries, 30))
         self._tries += 1
         return self._random() * ceiling
 

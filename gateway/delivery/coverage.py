@@ -11,7 +11,7 @@ Rules (wire.md, section 3 "receipt"):
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gateway.delivery.item import Item, Run
+from gateway.delivery.item import Declared, Item, Position, Run
 from gateway.errors import Refused
 from gateway.event import Lane
 from gateway.ranges import RangeSet
@@ -27,11 +27,17 @@ class Claim:
 
 
 class Coverage:
-    """What C5 has of each lane and epoch, over all paths and for good: it only grows."""
+    """What C5 has of each lane and epoch, over all paths and for good: it only grows.
 
-    def __init__(self, runs: Iterable[Run] = ()) -> None:
+    What was dropped counts as covered: it is neither sent nor missed. `untold` says what C5 is still being told of it.
+    """
+
+    def __init__(self, runs: Iterable[Run] = (), declared: Iterable[Declared] = ()) -> None:
         self._has: dict[tuple[Lane, int], RangeSet] = {}
+        self._told: dict[Position, list[Run]] = {}
         self.add(runs)
+        for entry in declared:
+            self.forgo((entry.run,), entry.by)
 
     def __contains__(self, item: Item) -> bool:
         has = self._has.get((item.lane, item.ordinal))
@@ -45,6 +51,24 @@ class Coverage:
                 self._has.setdefault((run.lane, run.ordinal), RangeSet()).add(run.first, run.last)
                 new += left
         return new
+
+    def forgo(self, runs: Iterable[Run], by: Position) -> None:
+        """Note that these are here no more, and that the status record at `by` tells C5 so."""
+        runs = list(runs)
+        self.add(runs)
+        self._told.setdefault(by, []).extend(runs)
+
+    def untold(self, run: Run) -> list[Run]:
+        """Return what of a run is not being told to C5 by a record that it hasn't receipted."""
+        for ordinal, sequence in [by for by in self._told if not self.left_of(Run(Lane.STATUS, *by, by[1]))]:
+            del self._told[ordinal, sequence]
+        told = RangeSet(
+            (other.first, other.last)
+            for runs in self._told.values()
+            for other in runs
+            if (other.lane, other.ordinal) == (run.lane, run.ordinal)
+        )
+        return [Run(run.lane, run.ordinal, *hole) for hole in told.missing(run.first, run.last)]
 
     def left_of(self, run: Run) -> list[Run]:
         """Return what of a run C5 is not known to have."""

@@ -66,10 +66,22 @@ class EventState:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record to store, with what belongs into its transaction; `stored` is called once it is durable."""
+    """A record to store, with what belongs into its transaction; `stored` is called once it is durable.
+
+    `drops` is what the record declares unavailable (`records.unavailable`): all of it that is still held leaves.
+    """
 
     item: Item
     digest: bytes
     device: DeviceState | None = None
     event_number: int | None = None
     stored: Callable[[], None] | None = None
+    drops: tuple[Run, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A run that is here no more, and the place of the status record that tells C5 so."""
+
+    run: Run
+    by: Position

@@ -1,7 +1,8 @@
 """Is the centre there? Broker up and centre down looks like delivery, and is none.
 
 The centre is heard by its heartbeat and by newer receipts than the last. Only time with a connection counts: while
-there is none, its silence says nothing of the centre.
+there is none, its silence says nothing of the centre. Each path has a watch of its own: C5 may be there at one broker
+and gone from another.
 
 Source: wire.md, section 3 ("`c5/v1/centre`").
 """
@@ -41,6 +42,11 @@ class CentreWatch:
     def silent(self) -> bool:
         """Whether the centre is silent."""
         return self._silent
+
+    @property
+    def heard_at(self) -> float:
+        """When it was last heard, with time without a connection left out."""
+        return self._heard_at
 
     @property
     def deadline(self) -> float | None:

@@ -6,7 +6,7 @@ judged here as the other end will judge it, so that what is wrong is found at st
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import CertificateError, Refused
 from gateway.signing.certificate import Anchors, Identity, Revocations, Role, judge
+from gateway.signing.cose import VerifyingKey
 from gateway.text import _
 
 FILE_MAX: Final = 1 << 20  # bytes; a chain is a few KiB. A revocation list of 20 000 entries still fits
@@ -50,19 +51,26 @@ class Tls:
 
 
 def load_identity(
-    signing_certificate: str | Path, signing_key: str | Path, *, role: Role, anchors: Anchors, at: datetime
+    signing_certificate: str | Path,
+    signing_key: str | Path,
+    *,
+    role: Role,
+    anchors: Anchors,
+    at: datetime,
+    sure: bool = True,
 ) -> Own:
     """Read a signing certificate's chain and its key, or raise CertificateError with the file's name.
 
     A clock that is behind our own certificates is wrong, not they (wire.md, section 3): a Raspberry Pi has none across
-    a power cut, and has to start all the same.
+    a power cut, and has to start all the same. Nor is one that isn't `sure` believed when it is past their end.
     """
     certificate_path = _file(signing_certificate, "identity.signing_certificate")
     key_path = _file(signing_key, "identity.signing_key")
     certificates = _certificates(certificate_path)
     chain = tuple(certificate.public_bytes(Encoding.DER) for certificate in certificates)
     key = _private_key(key_path)
-    identity = judge(chain, anchors, max(at, *(certificate.not_valid_before_utc for certificate in certificates)))
+    begin, end = _valid(certificates)
+    identity = judge(chain, anchors, max(at, begin) if sure else min(max(at, begin), end))
     if isinstance(identity, Refused):
         raise CertificateError(
             f"{certificate_path}: {identity.reason}",
@@ -81,6 +89,24 @@ def load_identity(
             _("take both files from the same issue; each certificate has its own key"),
         )
     return Own(identity, chain, key)
+
+
+def validity(*certificates: str | Path | None) -> tuple[datetime, datetime]:
+    """Return from when and until when all certificates in these files are valid, or raise CertificateError."""
+    found = [_valid(_certificates(_file(path, "identity.signing_certificate"))) for path in certificates if path]
+    return max(begin for begin, _end in found), min(end for _begin, end in found)
+
+
+def own_key(chain: Sequence[bytes], anchors: Anchors, gateway: str) -> VerifyingKey | None:
+    """Return the key of a chain under which this gateway has signed, expired or not; None if it is another's."""
+    try:
+        begin = max(x509.load_der_x509_certificate(der).not_valid_before_utc for der in chain)
+    except ValueError:
+        return None
+    identity = judge(chain, anchors, begin)
+    if isinstance(identity, Refused) or (identity.role, identity.name) != ("gateway", gateway):
+        return None
+    return VerifyingKey(identity.certificate.public_key())
 
 
 def load_anchors(path: str | Path) -> Anchors:
@@ -125,6 +151,11 @@ def _private_key(path: Path) -> PrivateKey:
                 _("{path} is neither an Ed25519 nor a P-256 key").format(path=path),
                 _("make a new one with c5-certs issue"),
             )
+
+
+def _valid(certificates: Sequence[x509.Certificate]) -> tuple[datetime, datetime]:
+    begin = max(certificate.not_valid_before_utc for certificate in certificates)
+    return begin, min(certificate.not_valid_after_utc for certificate in certificates)
 
 
 def _certificates(path: Path) -> list[x509.Certificate]:

@@ -5,10 +5,11 @@ itself what only the outbox may decide to send again. What the broker answers is
 (0x80 and above) or "no subscriber" (0x10) is a value for the caller, not an error here.
 
     opening     DNS, TCP and TLS block, so they run in a thread of their own; all else is on the event loop
-    reading     in pieces of a TLS record, so that a burst of small packets costs one system call
+    reading     in pieces of a TLS record, so that a burst of small packets costs one system call; several pieces
+                together, so that the answers to them leave together too
     writing     the first publish of a turn of the event loop is written at once, the rest of that turn together
-    time        an answer to each ping and a PUBACK to each publish within the keep-alive, or the connection is
-                closed: a dead link is found by the first message that it swallows
+    time        an answer to each ping and each subscription and a PUBACK to each publish within the keep-alive, or the
+                connection is of no use: a dead link is found by the first message that it swallows
 
 Nothing here queues without bound: what is in flight is the caller's choice, within the broker's `receive_maximum`,
 and a broker that is given more may end the connection.
@@ -25,21 +26,17 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway.delivery import timing
 from gateway.errors import LinkError
 from gateway.mqtt.client import Terms, connect, new_client, publish_properties
-from gateway.mqtt.explain import explain_failure, explain_refusal
+from gateway.mqtt.explain import NO_QOS, UNSUPPORTED_VERSION, explain_end, explain_failure, explain_refusal, link_error
 from gateway.mqtt.stream import Door, Stream
 from gateway.mqtt.values import Broker, Message, Protocol, Will
 from gateway.text import _
 
 _RECEIVE_MAXIMUM: Final = 65_535  # what a broker allows that names nothing else (MQTT 5.0, 3.2.2.3.3)
-_UNSUPPORTED_VERSION: Final = 0x84
-_TICK_MAX: Final = 1.0  # between two looks at what is overdue
+_PIECES: Final = 4  # read in one turn: a busy connection must not hold up the rest of the program
 _GOODBYE: Final = 1.0  # for what is written still to leave, and for the broker to close after our DISCONNECT
-
-
-class _VersionRefusedError(LinkError):
-    """The broker doesn't speak the version of MQTT that we tried."""
 
 
 class Connection:
@@ -57,6 +54,7 @@ class Connection:
         self.protocol = protocol
         self.receive_maximum = _RECEIVE_MAXIMUM
         self.maximum_packet: int | None = None
+        self._older = False  # the broker doesn't speak this version of MQTT
         self._broker = broker
         self._keepalive = terms.keepalive
         self._on_message = on_message
@@ -64,7 +62,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._unacknowledged: dict[int, tuple[float, Callable[[int], None] | None]] = {}  # oldest first
+        self._unanswered: dict[int, tuple[float, Callable[[int], None] | None]] = {}  # oldest first
         self._subscribing: dict[int, asyncio.Future[list[int]]] = {}
         self._ticking: asyncio.TimerHandle | None = None
         self._client = new_client(terms, protocol)
@@ -105,13 +103,13 @@ class Connection:
                     connection = cls(broker, terms, version, on_message=on_message, on_closed=on_closed)
                     try:
                         await connection._open(terms, deadline)
-                    except _VersionRefusedError:
-                        if version == versions[-1]:
+                    except LinkError:
+                        if not connection._older or version == versions[-1]:
                             raise
                     else:
                         return connection
         except TimeoutError as error:
-            raise _link_error(broker, *explain_failure(error)) from error
+            raise link_error(broker, *explain_failure(error)) from error
         raise AssertionError(versions)
 
     async def _open(self, terms: Terms, deadline: float) -> None:
@@ -127,7 +125,7 @@ class Connection:
         try:
             self._stream = await door.dial(lambda: connect(client, self._broker, terms, self.protocol))
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name that DNS can't hold
-            raise _link_error(self._broker, *explain_failure(error)) from error
+            raise link_error(self._broker, *explain_failure(error)) from error
         self._loop.add_reader(self._stream.fileno(), self._readable)
         self._tick()
         try:
@@ -159,25 +157,29 @@ class Connection:
         first = not (self._flush_due or self._reading)
         info = self._client.publish(topic, payload, 1, retain, properties)
         assert info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS, info.rc
-        self._unacknowledged[info.mid] = (self._loop.time(), on_ack)
+        self._unanswered[info.mid] = (self._loop.time(), on_ack)
         if first:
             self._flush()
 
     async def subscribe(self, filters: Sequence[str]) -> None:
-        """Subscribe at QoS 1. Raises LinkError if the broker refuses one, or if the connection ends."""
+        """Subscribe at QoS 1. Raises LinkError if the broker refuses one or is silent, or if the connection ends."""
         answer: asyncio.Future[list[int]] = self._loop.create_future()
         if self._gone.done() or self._closing:
-            raise _link_error(self._broker, _("the connection has ended"))
+            raise link_error(self._broker, _("the connection has ended"))
         mid = self._client.subscribe([(topic, 1) for topic in filters])[1]
         assert mid is not None
         self._subscribing[mid] = answer
         try:
-            codes = await answer
+            async with asyncio.timeout(self._keepalive):
+                codes = await answer
+        except TimeoutError as error:
+            what = _("it did not answer a subscription within {seconds} s").format(seconds=self._keepalive)
+            raise link_error(self._broker, what) from error
         finally:
             del self._subscribing[mid]
         refused = [topic for topic, code in zip(filters, codes, strict=True) if code != 1]
         if refused:
-            raise _link_error(
+            raise link_error(
                 self._broker,
                 _("it refused the subscription to {filters}").format(filters=", ".join(refused)),
                 _("The broker's access list must allow it to the name in this machine's certificate."),
@@ -185,7 +187,7 @@ class Connection:
 
     def ack(self, message: Message) -> None:
         """Acknowledge a message; only where the connection was opened with `manual_ack`."""
-        if not self._gone.done():
+        if not self._gone.done() and not self._closing:
             self._client.ack(message.mid, message.qos)
 
     async def close(self) -> None:
@@ -207,7 +209,7 @@ class Connection:
     def abort(self) -> None:
         """Drop the socket: the broker publishes the will. Nothing is called back after this."""
         self._on_closed = None
-        self._end(_link_error(self._broker, _("the connection was dropped")))
+        self._end(link_error(self._broker, _("the connection was dropped")))
 
     # The end, for whatever reason.
 
@@ -221,7 +223,7 @@ class Connection:
             self._loop.remove_reader(self._stream.fileno())
             self._loop.remove_writer(self._stream.fileno())
             self._stream.drop()
-        self._unacknowledged.clear()
+        self._unanswered.clear()
         for waiting in self._subscribing.values():
             if not waiting.done():
                 waiting.set_exception(error)
@@ -229,8 +231,7 @@ class Connection:
             self._opened.set_exception(error)
             self._opened.exception()  # an open that was cancelled doesn't ask
         elif self._on_closed:
-            # Not from inside the caller's own publish.
-            self._loop.call_soon(self._tell, error.what)
+            self._loop.call_soon(self._tell, error.what)  # not from inside the caller's own publish
 
     def _tell(self, reason: str) -> None:
         if self._on_closed:
@@ -238,7 +239,7 @@ class Connection:
             on_closed(reason)
 
     def _fail(self, what: str, hint: str = "") -> None:
-        self._end(_link_error(self._broker, what, hint))
+        self._end(link_error(self._broker, what, hint))
 
     def _lost(self, stream: Stream) -> None:
         if stream.failure or stream.over:
@@ -249,8 +250,8 @@ class Connection:
     # Time.
 
     def _tick(self) -> None:
-        self._ticking = self._loop.call_later(min(_TICK_MAX, self._keepalive / 4), self._tick)
-        oldest = next(iter(self._unacknowledged.values()), None)
+        self._ticking = self._loop.call_later(timing.tick(self._keepalive), self._tick)
+        oldest = next(iter(self._unanswered.values()), None)
         if oldest and self._loop.time() - oldest[0] >= self._keepalive:
             self._fail(_("it did not acknowledge a message within {seconds} s").format(seconds=self._keepalive))
         elif not self._closing:
@@ -288,17 +289,20 @@ class Connection:
     def _readable(self) -> None:
         stream = self._stream
         assert stream
-        stream.fill()
         if self._closing:  # only the end is of interest
-            stream.discard()
+            while stream.fill():
+                stream.discard()
             if stream.over:
                 self.abort()
             return
         self._reading = True
         try:
-            while stream.unread and not self._gone.done():
-                if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                    self._lost(stream)
+            for _piece in range(_PIECES):
+                if not stream.fill():
+                    break
+                while stream.unread and not self._gone.done():
+                    if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                        self._lost(stream)
             if not self._gone.done():
                 self._client.loop_write()  # what callbacks published, paho kept
         except Exception as error:  # noqa: BLE001  # a callback's own bug: reported, never swallowed by the protocol
@@ -321,17 +325,16 @@ class Connection:
         code: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        if code.value == _UNSUPPORTED_VERSION:
-            what, hint = explain_refusal(code.value)
-            self._end(_VersionRefusedError(f"{self._broker}: {what}", hint))
-        elif code.is_failure:
+        if code.is_failure:
+            self._older = code.value == UNSUPPORTED_VERSION
             self._fail(*explain_refusal(code.value))
         elif getattr(properties, "MaximumQoS", 1) == 0:
-            self._fail(_("it acknowledges no message (QoS 0 alone)"), _("Use a broker that supports QoS 1."))
+            self._fail(*explain_refusal(NO_QOS))
         elif not self._opened.done():
             self.receive_maximum = getattr(properties, "ReceiveMaximum", _RECEIVE_MAXIMUM)
             self.maximum_packet = getattr(properties, "MaximumPacketSize", None)
-            self._keepalive = getattr(properties, "ServerKeepAlive", self._keepalive)
+            # 0: it never ends a silent connection. A longer one than ours is its own patience, and not ours.
+            self._keepalive = min(self._keepalive, getattr(properties, "ServerKeepAlive", 0) or self._keepalive)
             self._opened.set_result(None)
 
     def _disconnected(
@@ -345,7 +348,8 @@ class Connection:
         if self._closing:
             return
         if flags.is_disconnect_packet_from_server:
-            self._fail(_("it ended the connection ({reason})").format(reason=str(code).lower()))
+            what, hint = explain_end(code.value, str(code))
+            self._fail(f"{what}. {hint}" if hint else what)
         elif code == "Keep alive timeout":
             self._fail(_("it did not answer within {seconds} s").format(seconds=self._keepalive))
         else:
@@ -355,7 +359,7 @@ class Connection:
     def _puback(
         self, _client: paho.Client, _userdata: object, mid: int, code: ReasonCode, _properties: Properties
     ) -> None:
-        entry = self._unacknowledged.pop(mid, None)
+        entry = self._unanswered.pop(mid, None)
         if entry and entry[1]:
             entry[1](code.value)
 
@@ -378,8 +382,3 @@ class Connection:
             self._fail(_("it sent a topic that is not UTF-8"))
             return
         self._on_message(Message(topic, bytes(message.payload), message.mid, message.qos, message.retain))
-
-
-def _link_error(broker: Broker, what: str, hint: str = "") -> LinkError:
-    kept = _("Nothing is lost: what has not been delivered is kept, and sent when a broker answers.")
-    return LinkError(f"{broker}: {what}", f"{hint} {kept}".strip())

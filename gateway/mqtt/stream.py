@@ -19,6 +19,7 @@ from typing import Final
 from gateway.text import _
 
 PACKET_MAX: Final = 65_536  # bytes that we accept; four times the longest message of wire.md
+_UNSENT_MAX: Final = 16_384  # bytes that the kernel takes before it can send them; the default is megabytes
 _CHUNK: Final = 16_384  # bytes; the longest TLS record, so that nothing is left waiting inside OpenSSL
 
 
@@ -98,27 +99,21 @@ class Stream:
         """Forget what was read."""
         self._at = len(self._in)
 
-    def fill(self) -> None:
-        """Read what is there, up to about one chunk, so that a busy connection doesn't hold up the rest of the program.
-
-        A broker writes each packet as a TLS record of its own; taking several together lets the answers to them leave
-        together too.
-        """
+    def fill(self) -> bool:
+        """Read a piece of what is there; whether there was something, be it the end."""
         assert self._at == len(self._in)
-        pieces: list[bytes] = []
-        room = _CHUNK
-        while room > 0 and not self.over:
-            try:
-                piece = self._socket.recv(_CHUNK)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                break
-            except OSError as error:
-                self.failure = error
-                piece = b""
-            self.over = not piece
-            pieces.append(piece)
-            room -= len(piece)
-        self._in, self._at = b"".join(pieces), 0
+        if self.over:
+            return False
+        try:
+            piece = self._socket.recv(_CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError as error:
+            self.failure = error
+            piece = b""
+        self.over = not piece
+        self._in, self._at = piece, 0
+        return True
 
     def flush(self) -> bool:
         """Write what the socket takes; whether that was all. Raises OSError."""
@@ -162,6 +157,7 @@ class Door:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._keepalive * 1000)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_MAX)
         try:
             if self._context:
                 sock = self._context.wrap_socket(

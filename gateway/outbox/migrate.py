@@ -3,4 +3,17 @@
 from importlib.resources import files
 from typing import Final
 
-MIGRATIONS: Final = (files("gateway.outbox").joinpath("schema.sql").read_text("utf-8"),)
+# What was dropped, and the status record by which C5 is told; as long as no receipt covers that record.
+_DECLARED: Final = """
+CREATE TABLE declared (
+    lane INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    by_ordinal INTEGER NOT NULL,
+    by_sequence INTEGER NOT NULL,
+    PRIMARY KEY (lane, ordinal, first)
+) WITHOUT ROWID
+"""
+
+MIGRATIONS: Final = (files("gateway.outbox").joinpath("schema.sql").read_text("utf-8"), _DECLARED)

@@ -6,17 +6,26 @@ goes back: after a trouble, what failed comes later than what went through.
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gateway.delivery.item import After, DeviceState, Entry, EventState, Item, Run, Want
+from gateway.delivery.item import After, Declared, DeviceState, Entry, EventState, Item, Run, Want
+from gateway.errors import DamagedError
 from gateway.event import Lane
+from gateway.outbox.budget import Budget, Usage
+from gateway.outbox.measure import usage
 from gateway.signing.message import Head
+from gateway.text import _
 
 EVENTS_KEPT: Final = 65  # event numbers of a device: the highest and the 64 below
 EPOCHS_KEPT: Final = 1000  # starts of which it is known what C5 has, after their last record is gone
+BEFORE_ALL: Final = (-(2**62), 0)  # a place; epochs that only a salvage brought have ordinals below 0
 READ_ROWS: Final = 512  # rows and bytes of one reading for delivery
 READ_BYTES: Final = 128 * 1024
+_IN_RUN: Final = "lane = ? AND ordinal = ? AND sequence BETWEEN ? AND ?"
+_IS_HEAD: Final = (
+    "(SELECT 1 FROM head WHERE (lane, ordinal, sequence) = (record.lane, record.ordinal, record.sequence))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,25 @@ class Start:
     events: tuple[EventState, ...]
     chain: bytes  # of this epoch
     older_chains: tuple[bytes, ...]  # under which records that are still here were signed
+    declared: tuple[Declared, ...] = ()  # what was dropped, while C5 hasn't receipted that it was told
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What goes into one transaction."""
+
+    entries: tuple[Entry, ...] = ()
+    states: tuple[DeviceState, ...] = ()
+    receipted: tuple[Run, ...] = ()
+    forgotten: tuple[str, ...] = ()  # devices
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the store takes after a transaction, and how many bytes of records left in it, by lane."""
+
+    usage: Usage
+    gone: dict[Lane, int] = field(default_factory=dict)
 
 
 def epoch(start_count: int, random4: bytes) -> bytes:
@@ -68,8 +96,49 @@ def look(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
     count = ((stored or 0) + 1) % 2**32
     return Start(
         (last or 0) + 1, epoch(count, random4), count, True, heads, receipted,
-        {epoch: ordinal for ordinal, epoch in epochs.items()}, devices, events, chain, older,
+        {epoch: ordinal for ordinal, epoch in epochs.items()}, devices, events, chain, older, declared(connection),
     )  # fmt: skip
+
+
+def declared(connection: sqlite3.Connection) -> tuple[Declared, ...]:
+    """Return what was dropped and by which record C5 is told, oldest first, until a receipt covers that record."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'declared'").fetchone():
+        return ()  # an older store, on a disk that can't be written
+    rows = connection.execute("SELECT * FROM declared ORDER BY by_ordinal, by_sequence, lane, ordinal, first")
+    return tuple(Declared(Run(Lane(lane), *run), (ordinal, seq)) for lane, *run, ordinal, seq in rows)
+
+
+def write(connection: sqlite3.Connection, what: Write, budget: Budget) -> Written:
+    """Store and forget; raises sqlite3.OperationalError where that would burst the budget."""
+    insert(connection, what.entries, what.states)
+    gone = receipt(connection, [*what.receipted, *_receipted_before(connection, what.entries)])
+    for entry in what.entries:
+        if entry.drops:
+            for lane, size in drop(connection, entry).items():
+                gone[lane] = gone.get(lane, 0) + size
+    for device in what.forgotten:
+        forget(connection, device)
+    now = usage(connection)
+    if what.entries and now.whole > budget.whole:
+        # SQLite bounds the file, and nobody the log: another process may have been reading for hours.
+        raise sqlite3.OperationalError("the outbox is full")
+    return Written(now, gone)
+
+
+def _receipted_before(connection: sqlite3.Connection, entries: Sequence[Entry]) -> list[Run]:
+    """Return what of these C5 had before they were stored: a disk in trouble takes its time."""
+    runs: dict[tuple[Lane, int], tuple[int, int]] = {}
+    for item in (entry.item for entry in entries):
+        first, last = runs.get((item.lane, item.ordinal), (item.sequence, item.sequence))
+        runs[item.lane, item.ordinal] = min(first, item.sequence), max(last, item.sequence)
+    found = (
+        "SELECT max(first, ?), min(last, ?) FROM receipted WHERE lane = ? AND ordinal = ? AND first <= ? AND last >= ?"
+    )
+    return [
+        Run(*place, *span)
+        for place, (first, last) in runs.items()
+        for span in connection.execute(found, (first, last, *place, last, first)).fetchall()
+    ]
 
 
 def begin(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
@@ -100,11 +169,33 @@ def insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Seq
     """Store records with what belongs to them, and counters that no record carried."""
     execute = connection.execute
     put_devices(connection, states)
+    newest: dict[Lane, Entry] = {}
+    devices: dict[str, DeviceState] = {}
     for entry in entries:
         item = entry.item
         execute(
             "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", (item.lane, item.ordinal, item.sequence, item.wire)
         )
+        before = newest.setdefault(item.lane, entry)
+        if (item.ordinal, item.sequence) > (before.item.ordinal, before.item.sequence):
+            newest[item.lane] = entry
+        if entry.device is None:
+            continue
+        before_it = devices.get(entry.device.device, entry.device)
+        if before_it.key_id != entry.device.key_id or before_it.counter <= entry.device.counter:  # alarms come first
+            devices[entry.device.device] = entry.device
+        if entry.event_number is not None:
+            execute(
+                "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, 1)",
+                (entry.device.device, entry.event_number, item.lane, item.ordinal, item.sequence),
+            )
+            execute(
+                "DELETE FROM event WHERE device = ? AND number <= ?",
+                (entry.device.device, entry.device.highest_event - EVENTS_KEPT),
+            )
+    put_devices(connection, tuple(devices.values()))
+    for entry in newest.values():
+        item = entry.item
         execute(  # the head before it was kept although C5 has it
             "DELETE FROM record WHERE (lane, ordinal, sequence) ="
             " (SELECT lane, ordinal, sequence FROM head WHERE lane = ? AND receipted) AND (ordinal, sequence) < (?, ?)",
@@ -116,18 +207,6 @@ def insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Seq
             " WHERE (excluded.ordinal, excluded.sequence) > (head.ordinal, head.sequence)",
             (item.lane, item.ordinal, item.sequence, entry.digest),
         )
-        if entry.device is None:
-            continue
-        put_devices(connection, (entry.device,))
-        if entry.event_number is not None:
-            execute(
-                "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, 1)",
-                (entry.device.device, entry.event_number, item.lane, item.ordinal, item.sequence),
-            )
-            execute(
-                "DELETE FROM event WHERE device = ? AND number <= ?",
-                (entry.device.device, entry.device.highest_event - EVENTS_KEPT),
-            )
 
 
 def put_devices(connection: sqlite3.Connection, states: Sequence[DeviceState]) -> None:
@@ -148,20 +227,56 @@ def forget(connection: sqlite3.Connection, device: str) -> None:
     connection.execute("DELETE FROM event WHERE device = ?", (device,))
 
 
-def receipt(connection: sqlite3.Connection, runs: Sequence[Run]) -> None:
-    """Forget what C5 has, each lane's last excepted."""
+def receipt(connection: sqlite3.Connection, runs: Sequence[Run]) -> dict[Lane, int]:
+    """Forget what C5 has, each lane's last excepted; return how many bytes left, by lane."""
+    gone: dict[Lane, int] = {}
     for run in runs:
-        where = "lane = ? AND ordinal = ? AND sequence BETWEEN ? AND ?"
         place = (run.lane, run.ordinal, run.first, run.last)
-        connection.execute(f"UPDATE head SET receipted = 1 WHERE {where}", place)  # noqa: S608  # a constant
-        connection.execute(
-            f"DELETE FROM record WHERE {where} AND NOT EXISTS"  # noqa: S608  # a constant
-            " (SELECT 1 FROM head WHERE (lane, ordinal, sequence) = (record.lane, record.ordinal, record.sequence))",
-            place,
-        )
+        connection.execute(f"UPDATE head SET receipted = 1 WHERE {_IN_RUN}", place)  # noqa: S608  # a constant
+        gone[run.lane] = gone.get(run.lane, 0) + _delete(connection, run)
         _merge(connection, run)
         if run.lane is not Lane.TELEMETRY:
-            connection.execute(f"UPDATE event SET stage = 2 WHERE stage < 2 AND {where}", place)  # noqa: S608
+            connection.execute(f"UPDATE event SET stage = 2 WHERE stage < 2 AND {_IN_RUN}", place)  # noqa: S608  # same
+        if run.lane is Lane.STATUS:
+            _settle(connection, run)
+    return gone
+
+
+def drop(connection: sqlite3.Connection, entry: Entry) -> dict[Lane, int]:
+    """Forget what a record of the same transaction declares; return how many bytes left, by lane.
+
+    It may declare anew what an older declaration did, and that one itself: the older then counts no more.
+    """
+    gone: dict[Lane, int] = {}
+    for run in entry.drops:
+        gone[run.lane] = gone.get(run.lane, 0) + _delete(connection, run)
+        connection.execute(
+            "DELETE FROM declared WHERE lane = ? AND ordinal = ? AND first >= ? AND last <= ?",
+            (run.lane, run.ordinal, run.first, run.last),
+        )
+        connection.execute(
+            "INSERT INTO declared VALUES (?, ?, ?, ?, ?, ?)",
+            (run.lane, run.ordinal, run.first, run.last, entry.item.ordinal, entry.item.sequence),
+        )
+    return gone
+
+
+def _delete(connection: sqlite3.Connection, run: Run) -> int:
+    """Delete a run but for its lane's last; return how many bytes of records that were."""
+    where = f"FROM record WHERE {_IN_RUN} AND NOT EXISTS {_IS_HEAD}"
+    place = (run.lane, run.ordinal, run.first, run.last)
+    (size,) = connection.execute(f"SELECT total(length(cose)) {where}", place).fetchone()
+    connection.execute(f"DELETE {where}", place)  # a constant
+    return int(size)
+
+
+def _settle(connection: sqlite3.Connection, run: Run) -> None:
+    """C5 has been told by these records: what they declared is as good as receipted."""
+    told = "FROM declared WHERE by_ordinal = ? AND by_sequence BETWEEN ? AND ?"
+    place = (run.ordinal, run.first, run.last)
+    for lane, *rest in connection.execute(f"SELECT lane, ordinal, first, last {told}", place).fetchall():
+        _merge(connection, Run(Lane(lane), *rest))
+    connection.execute(f"DELETE {told}", place)  # a constant
 
 
 def _merge(connection: sqlite3.Connection, run: Run) -> None:
@@ -187,11 +302,13 @@ def read(connection: sqlite3.Connection, want: Want) -> tuple[list[Item], bool]:
         case After():
             rows = connection.execute(
                 f"{columns} AND (ordinal, sequence) > (?, ?) ORDER BY ordinal, sequence",
-                (want.lane, *(want.position or (0, 0))),
+                (want.lane, *(want.position or BEFORE_ALL)),
             )
     items: list[Item] = []
     size = 0
     for ordinal, sequence, wire in rows:
+        if type(wire) is not bytes or type(sequence) is not int:
+            raise DamagedError(_("the table {table} holds what was never put there").format(table="record"))
         items.append(Item(want.lane, ordinal, sequence, wire))
         size += len(wire)
         if size >= READ_BYTES or len(items) >= READ_ROWS:

@@ -34,8 +34,9 @@ _NO_UNPROTECTED: Final = b"\xa0"
 _BREAK: Final = b"\xff"
 _NO_AAD: Final = b"\x40"
 _SIGNATURE1: Final = b"\x84\x6aSignature1"  # how a Sig_structure of COSE_Sign1 begins
-_SIGNATURE_HEAD: Final = b"\x58\x40"
+SIGNATURE_HEAD: Final = b"\x58\x40"
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_HIGHEST_S: Final = (_P256_ORDER // 2).to_bytes(32, "big")
 
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 
@@ -104,11 +105,25 @@ def parse(wire: bytes, kind: str) -> Envelope | Refused:
     if payload is None:
         return Refused("a payload that is no byte string")
     begin, end = payload
-    if len(wire) != end + 2 + SIGNATURE_SIZE or wire[end : end + 2] != _SIGNATURE_HEAD:
+    if len(wire) != end + 2 + SIGNATURE_SIZE or wire[end : end + 2] != SIGNATURE_HEAD:
         return Refused("a signature of another length, or bytes after it")
-    if algorithm == ESP256 and int.from_bytes(wire[end + 34 :], "big") > _P256_ORDER // 2:
+    if algorithm == ESP256 and not has_low_s(wire):
         return Refused("an ESP256 signature with s above n/2")
     return Envelope(kind, algorithm, wire[len(template) : after], wire[begin:end], wire)
+
+
+def has_low_s(wire: bytes) -> bool:
+    """Whether the ESP256 signature at the end of this is the one of its two forms that is allowed."""
+    return wire[-32:] <= _HIGHEST_S
+
+
+def read_header(data: bytes, kind: str) -> tuple[int, bytes, int] | None:
+    """Return algorithm and thumbprint of what `data` begins with, and where its payload's head is; else None."""
+    for algorithm, template in _TEMPLATES[kind]:
+        after = len(template) + THUMBPRINT_SIZE
+        if data.startswith(template) and data.startswith(_NO_UNPROTECTED, after):
+            return algorithm, data[len(template) : after], after + 1
+    return None
 
 
 def split_sequence(data: bytes) -> list[bytes]:
@@ -119,20 +134,21 @@ def split_sequence(data: bytes) -> list[bytes]:
     items: list[bytes] = []
     at = 0
     while at < len(data):
-        end = _end_of_sign1(data, at) or _end_of_item(data, at) or len(data)
+        end = end_of_sign1(data, at) or _end_of_item(data, at) or len(data)
         items.append(data[at:end])
         at = end
     return items
 
 
-def _end_of_sign1(data: bytes, at: int) -> int | None:
+def end_of_sign1(data: bytes, at: int) -> int | None:
+    """Return where the COSE_Sign1 that begins at `at` ends; None if none does. Only what tells its length is read."""
     if not data.startswith(_TAG_AND_ARRAY, at):
         return None
     protected = _byte_string(data, at + 2)
     if protected is None or data[protected[1] : protected[1] + 1] != _NO_UNPROTECTED:
         return None
     payload = _byte_string(data, protected[1] + 1)
-    if payload is None or not data.startswith(_SIGNATURE_HEAD, payload[1]):
+    if payload is None or not data.startswith(SIGNATURE_HEAD, payload[1]):
         return None
     end = payload[1] + 2 + SIGNATURE_SIZE
     return end if end <= len(data) else None
@@ -227,7 +243,7 @@ class Signer:
         if self.algorithm == ESP256:
             s = int.from_bytes(signature[32:], "big")
             signature = signature[:32] + min(s, _P256_ORDER - s).to_bytes(32, "big")
-        wire = _TAG_AND_ARRAY + protected + _NO_UNPROTECTED + content + _SIGNATURE_HEAD + signature
+        wire = _TAG_AND_ARRAY + protected + _NO_UNPROTECTED + content + SIGNATURE_HEAD + signature
         assert len(wire) <= (RECORD_MAX if kind == "record" else MESSAGE_MAX), len(wire)
         return wire
 

@@ -17,7 +17,7 @@ INT_MAX: Final = 2**53 - 1  # 285 years of microseconds; a thousand times as muc
 UNKNOWN_MS: Final = 2**32 - 1  # an uncertainty nobody knows
 _NUMBERED: Final = frozenset({int})  # the types of a map's keys
 _NAMED: Final = frozenset({str})
-_LANES: Final = tuple(Lane)
+LANES: Final = tuple(Lane)
 SYNCHRONISED: Final = frozenset({2, 3})  # clock sources that know the time: NTP, GNSS
 
 
@@ -151,7 +151,7 @@ def decode(payload: bytes, *, strict: bool = True) -> Record | Refused:
     if 14 in fields and not is_uint(fields[14]):
         return Refused("flags that are no number (key 14)")
     return Record(
-        gateway, epoch, _LANES[lane], sequence, previous, link, occurred, clock, type_, source,
+        gateway, epoch, LANES[lane], sequence, previous, link, occurred, clock, type_, source,
         get(11), position, get(13), get(14, 0),
     )  # fmt: skip
 

@@ -256,6 +256,15 @@ class Intake:
                 if (waiting := self._awaiting.pop(place, None)) is not None:
                     self._stage(*waiting, RECEIVED)
 
+    def salvaged(self, events: Iterable[EventState]) -> None:
+        """Take up events whose records a salvage has found, unless their devices have sent them again meanwhile."""
+        for event in events:
+            known = self._known.get(event.device)
+            if known is not None and event.number not in known.session.events:
+                known.session.recorded(event.number)
+                self._await(known, (event.lane, event.ordinal, event.sequence), event.number)
+                self._stage(event.device, event.number, STORED)
+
     # Time.
 
     @property

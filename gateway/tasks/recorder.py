@@ -7,7 +7,7 @@ caller when it is durable, and through receipts when C5 has it.
 
 from collections.abc import Callable, Mapping
 
-from gateway.delivery.item import DeviceState, Entry, Item
+from gateway.delivery.item import DeviceState, Entry, Item, Run
 from gateway.event import Event, Lane, Position, lane_of
 from gateway.signing.chain import Chain, Signed
 from gateway.signing.message import Head
@@ -39,10 +39,14 @@ class Recorder:
         event: Event,
         device: DeviceState | None = None,
         stored: Callable[[], None] | None = None,
+        drops: tuple[Run, ...] = (),
     ) -> Signed | None:
-        """Sign an event and send it on its ways; None if there is no room for it: then nothing has happened."""
+        """Sign an event and send it on its ways; None if there is no room for it: then nothing has happened.
+
+        `drops` leaves the store in the transaction that this goes into: it makes room, and is never refused.
+        """
         lane = lane_of(event.type)
-        if not self._store.room(lane):
+        if not drops and not self._store.room(lane):
             self.refused += 1
             return None
         occurred_us, clock = self._occurred(event.age_ms)
@@ -51,7 +55,8 @@ class Recorder:
         try:
             self.offer(item)
         finally:  # its sequence is taken: a mistake on the way out must not leave a hole in the chain
-            self._store.append(Entry(item, signed.digest, device, event.event_number if device else None, stored))
+            number = event.event_number if device else None
+            self._store.append(Entry(item, signed.digest, device, number, stored, drops))
         return signed
 
     def sequence(self, lane: Lane) -> int:

@@ -1,9 +1,9 @@
 """What the uplink says of this gateway and of its link: states, attributes, explanations."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from gateway import __version__
 from gateway.event import Lane
@@ -31,6 +31,7 @@ class Self:
     certificates: bytes  # the `certificates` message
     not_before: datetime  # of our own certificate: no later clock is wrong by more
     interval: int  # seconds between two states
+    health: Callable[[], Mapping[str, Any]] = dict  # what a state says of how the gateway is
 
 
 def signed_state(own: Self, now_us: int, heads: Mapping[Lane, Head] | None, number: int, connection: int) -> bytes:
@@ -48,6 +49,7 @@ def signed_state(own: Self, now_us: int, heads: Mapping[Lane, Head] | None, numb
         connection=connection,
         agency=own.route.agency,
         site=own.route.site,
+        health=(own.health() or None) if heads is not None else None,
     )
     return own.signer.sign("state", message.encode(state))
 
@@ -79,6 +81,14 @@ def explain_silence(seconds: float) -> str:
     return _("C5 has not been heard for {seconds:.0f} s, although the broker is up").format(seconds=seconds)
 
 
+def explain_nobody(topic: str) -> str:
+    """Say that the broker has nobody to give records to."""
+    return _(
+        "nobody is subscribed to {topic} at the broker (no matching subscribers): C5 is not connected to it, or may "
+        "not read there, and nothing counts as delivered. Tell C5."
+    ).format(topic=topic)
+
+
 def explain_refusal(topic: str, code: int) -> str:
     """Say what a broker's reason code means to a technician."""
     match code:
@@ -87,7 +97,21 @@ def explain_refusal(topic: str, code: int) -> str:
                 "the broker doesn't allow {topic} (not authorised): nothing of it reaches C5. "
                 "Its access list must allow it to the name in this gateway's certificate."
             ).format(topic=topic)
+        case 0x90:
+            return _(
+                "the broker doesn't take the topic {topic} (invalid name): it must allow every topic below c5/v1. "
+                "Ask who runs it."
+            ).format(topic=topic)
+        case 0x95:
+            return _(
+                "a message in {topic} is larger than the broker takes: it must take 16 KiB. Ask who runs it."
+            ).format(topic=topic)
         case 0x97:
             return _("the broker's quota for {topic} is used up: ask who runs it for more").format(topic=topic)
+        case 0x99:
+            return _(
+                "the broker checks the form of messages in {topic} and refuses ours: records are CBOR. "
+                "Ask who runs it to turn that check off."
+            ).format(topic=topic)
         case _:
             return _("the broker refuses {topic} (0x{code:02x}): ask who runs it").format(topic=topic, code=code)

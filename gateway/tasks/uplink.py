@@ -1,55 +1,49 @@
-"""The way to C5: one connection at a time, the preferred broker first, for ever.
+"""The ways to C5: a path for each broker, and which of them carries what.
 
-What goes out next is `Schedule`'s decision, and it is made on every occasion: a record signed, an acknowledgement, a
-receipt, a reading from the outbox. A record is published within the call that signed it; nothing here waits.
+Every path is connected all the time. The active one, `Choice`'s pick, carries all lanes; the others carry nothing, or
+alarms where the settings want these everywhere, or while the active one leaves an alarm unacknowledged. What C5 has is
+one `Coverage` over all: a path that takes over sends what no receipt covers, and a path's return nothing else.
 
-What the broker answers is never a delivery. A refusal is a trouble that a person can see (`troubles`), and is tried
-again. What C5 says goes to `downlink`, which lives and ends with this.
+Troubles of one path are records, and go out on whichever path is active: `link.failed` on the other one, and
+`centre.silent` with the broker's name where another path hears the centre.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.control.authorise import Speakers
-from gateway.delivery.backoff import Backoff
+from gateway.delivery import timing
+from gateway.delivery.choice import Choice
 from gateway.delivery.coverage import Coverage
-from gateway.delivery.item import Item, Want
-from gateway.delivery.link import CentreWatch
-from gateway.delivery.schedule import REPEAT, Batch, Schedule
-from gateway.errors import LinkError
-from gateway.event import LANE_NAMES, Event, Lane
+from gateway.delivery.item import Item, Run
+from gateway.delivery.link import CentreWatch, Restored
+from gateway.delivery.schedule import Schedule
+from gateway.event import Event, Lane
 from gateway.tasks import said
+from gateway.tasks.announce import States
 from gateway.tasks.downlink import Downlink
+from gateway.tasks.path import Dial, Path
 from gateway.tasks.said import Self
-from gateway.text import _
-from gateway.topics import CENTRE_CERTIFICATES
 
 if TYPE_CHECKING:
     from gateway.clock import Timekeeper
-    from gateway.mqtt import Connection, Message
+    from gateway.mqtt import Message
     from gateway.tasks.recorder import Recorder
     from gateway.tasks.store import Store
 
 log = logging.getLogger(__name__)
 
-OWN_SLOTS: Final = 2  # of the broker's window: for the certificates and one state, which no schedule counts
-STATE_PAUSE: Final = 1.0  # seconds between two states at least
-RECONNECT_MAX: Final = 10.0  # seconds between two tries at most: the first alarm after an outage waits for this
-ALARM_PAUSE: Final = 1.0  # … unless it is signed meanwhile: then this
-STEADY: Final = 10.0  # seconds: a connection that held this long was no flapping one
-NO_SUBSCRIBER: Final = 0x10  # MQTT 5: taken, and given to nobody
-REFUSAL: Final = 0x80
-
-
-# Opens a connection to a broker by name, with a will (topic, payload), telling what arrives and why it ended.
-Dial = Callable[[str, tuple[str, bytes], Callable[["Message"], None], Callable[[str], None]], Awaitable["Connection"]]
+ALL: Final = frozenset(Lane)
+ALARMS: Final = frozenset({Lane.ALARM})
+NOTHING: Final[frozenset[Lane]] = frozenset()
+ELSEWHERE: Final = 5.0  # seconds by which another path heard the centre later: half of what lies between two heartbeats
+LOOK: Final = 60.0  # seconds between two looks at the time when nothing is due
 
 
 class Uplink:
-    """Delivers records over one connection at a time; what C5 answers goes to `downlink`."""
+    """Delivers records over the brokers, in order of preference; what C5 answers goes to `downlink`."""
 
     def __init__(
         self,
@@ -57,274 +51,248 @@ class Uplink:
         own: Self,
         brokers: Sequence[str],
         dial: Dial,
-        schedule: Schedule,
         coverage: Coverage,
         recorder: "Recorder",
         store: "Store",
         speakers: Speakers,
-        watch: CentreWatch,
+        profile: int,
         ordinals: Mapping[bytes, int],
         clock: "Timekeeper",
         random: Callable[[], float],
+        alarms_everywhere: bool = False,
         cloud_events: bool = False,
         confirmed_by_broker: bool = False,
     ) -> None:
         self._own = own
-        self._brokers = brokers
-        self._dial = dial
-        self._schedule = schedule
         self._recorder = recorder
-        self._store = store
         self._clock = clock
-        self._backoff = Backoff(0.5, RECONNECT_MAX, random)
-        self._cloud_events = cloud_events
+        self._standby = ALARMS if alarms_everywhere else NOTHING
         self._confirmed_by_broker = confirmed_by_broker
-        self._topics = {lane: own.route.event(lane) for lane in Lane}
-        self._connection: Connection | None = None
-        self._closed = ""
+        self._choice = Choice(len(brokers), timing.hold(profile), random)
+        self._active: Path | None = None
         self._wake = asyncio.Event()
-        self._urgent = asyncio.Event()  # an alarm was signed while there was no link
-        self._reads: set[asyncio.Task[None]] = set()
-        self._refusals: dict[Lane, int] = {}
-        self._refused_at = -STATE_PAUSE
-        self._channels: dict[str, tuple[int, float]] = {}  # refused ones: how often, and until when they are held back
-        self._state_at = -STATE_PAUSE
-        self._state_due = False
-        self._state_unanswered = False
-        self._states = 0
-        self._connections = 0
-        self.broker: str | None = None  # where we are connected
-        self.troubles: dict[str, str] = {}
+        self._apart: set[Path] = set()  # where the centre is silent, while another path hears it
+        self._unheard_since: float | None = None  # it is silent everywhere
+        self._heard_again_at = -ELSEWHERE  # after that: on the first path, and perhaps soon on the others
+        states = States(own, recorder, clock)
+        self.paths = [
+            Path(
+                broker,
+                own=own,
+                states=states,
+                hub=self,
+                dial=dial,
+                schedule=Schedule(coverage),
+                watch=CentreWatch(profile, clock.monotonic()),
+                store=store,
+                clock=clock,
+                random=random,
+                cloud_events=cloud_events,
+                confirmed_by_broker=confirmed_by_broker,
+            )
+            for broker in brokers
+        ]
         self.downlink = Downlink(
             own=own,
-            schedule=schedule,
+            sending=self,
             coverage=coverage,
             recorder=recorder,
             store=store,
             speakers=speakers,
-            watch=watch,
             ordinals=ordinals,
             clock=clock,
-            troubles=self.troubles,
-            pump=self.pump,
             confirmed_by_broker=confirmed_by_broker,
         )
-
-    # The connection.
+        for path in self.paths:
+            path.carry(self._standby)
 
     async def run(self) -> None:
-        """Connect, deliver, connect again; ends only when cancelled."""
+        """Keep every path connected; ends only when cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for path in self.paths:
+                group.create_task(path.run(), name=f"path-{path.broker}")
+            group.create_task(self._ticks(), name="paths")
+
+    async def _ticks(self) -> None:
+        """Give what belongs to no single path its time."""
         while True:
-            for broker in self._brokers:
-                await self._attempt(broker)
-            await self._pause(self._backoff.next())
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait before the next try; an alarm cuts the wait short, to no less than a second between two tries."""
-        self._urgent.clear()
-        await asyncio.sleep(min(seconds, ALARM_PAUSE))
-        try:
-            async with asyncio.timeout(max(0.0, seconds - ALARM_PAUSE)):
-                await self._urgent.wait()
-        except TimeoutError:
-            pass
-
-    async def _attempt(self, broker: str) -> None:
-        self._connections += 1
-        self._closed = ""
-        self._wake.clear()
-        route = self._own.route
-        will = (route.topic("state"), self._signed_state(online=False))
-        try:
-            connection = await self._dial(broker, will, self.downlink.arrived, self._on_closed)
-        except LinkError as error:
-            self._link_failed(broker, error.what, error.hint)
-            return
-        began = self._clock.monotonic()
-        try:
-            await self._serve(broker, connection)
-        except LinkError as error:  # a subscription was refused
-            self._link_failed(broker, error.what, error.hint)
-            connection.abort()
-        finally:
-            if self._clock.monotonic() - began >= STEADY:
-                self._backoff.reset()
-            self.broker = self._connection = None
-            self._schedule.disconnected()
-            self.downlink.disconnected(self._clock.monotonic())
-            if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # we are in one
-                await self._goodbye(connection)
-                # A cancellation that came together with a LinkError is not in flight any more: it must not be lost.
-                raise asyncio.CancelledError
-
-    async def _serve(self, broker: str, connection: "Connection") -> None:
-        names = asyncio.ensure_future(connection.subscribe([f"{CENTRE_CERTIFICATES}/+"]))
-        subscribed = asyncio.ensure_future(connection.subscribe(self.downlink.topics))
-        self._connection = connection
-        self._send("certificates", self._own.certificates)
-        self._state_unanswered = False
-        self._send("state", self._signed_state(online=True))
-        self.downlink.connected(self._clock.monotonic())
-        limit = connection.maximum_packet
-        self._schedule.connected(connection.receive_maximum - OWN_SLOTS, *([limit - 512] if limit else []))
-        self.pump()
-        await asyncio.gather(names, subscribed)
-        self.broker = broker
-        log.info("connected to %s", broker)
-        if self.troubles.pop("link", None) is not None:
-            self._record("link.restored", {"broker": broker})
-        while not self._closed:
-            self._tick(self._clock.monotonic())
-            deadline = self._deadline() - self._clock.monotonic()
+            now = self._clock.monotonic()
+            self.downlink.tick(now)
+            self._choice.tick(now)
+            self._apply()
+            self._wake.clear()
+            deadlines = (self.downlink.deadline, self._choice.deadline, now + LOOK)
+            deadline = min(deadline for deadline in deadlines if deadline is not None)
             try:
-                async with asyncio.timeout(max(0.0, deadline)):
+                async with asyncio.timeout(max(0.0, deadline - now)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
-            self._wake.clear()
-        if self._clock.monotonic() - self._refused_at < STATE_PAUSE:
-            log.debug("the broker ended the connection with its refusal: %s", self._closed)
-        else:
-            self._link_failed(broker, self._closed, "")
 
-    async def _goodbye(self, connection: "Connection") -> None:
-        """Say that we go on purpose, so that C5 needn't wait for our silence."""
-        self._connection = connection
-        self._send("state", self._signed_state(online=False))
-        self._connection = None
-        await connection.close()
-
-    def _on_closed(self, reason: str) -> None:
-        self._connection = None
-        self._schedule.disconnected()
-        self._closed = reason or _("the connection ended")
-        self._wake.set()
-
-    def _link_failed(self, broker: str, reason: str, hint: str) -> None:
-        if "link" not in self.troubles:
-            log.warning("no link to the broker: %s. %s", reason, hint)
-            self._record("link.failed", said.bounded(broker, reason))
-        else:
-            log.debug("no link to the broker: %s. %s", reason, hint)
-        self.troubles["link"] = f"{reason}. {hint}" if hint else reason
-
-    def _deadline(self) -> float:
-        deadlines = (
-            self._state_deadline,
-            self._schedule.deadline,
-            self.downlink.deadline,
-            self._clock.monotonic() + REPEAT,
-        )
-        return min(deadline for deadline in deadlines if deadline is not None)
+    # What is seen.
 
     @property
-    def _state_deadline(self) -> float | None:
-        """When the next state goes out; None while the last is unanswered: the broker's window is not to be burst."""
-        if self._state_unanswered:
-            return None
-        return self._state_at + (STATE_PAUSE if self._state_due else self._own.interval)
+    def broker(self) -> str | None:
+        """The broker over which records go."""
+        return self._active.broker if self._active is not None and self._active.ready else None
 
-    def _tick(self, now: float) -> None:
-        self._schedule.tick(now)
-        if (state := self._state_deadline) is not None and now >= state:
-            self._send("state", self._signed_state(online=True))
-        self.downlink.tick(now)
-        self.pump()
+    @property
+    def reachable(self) -> bool:
+        """Whether any path is connected."""
+        return self._active is not None
 
-    # Out.
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong on the ways, the active one's first; the broker is named where there are several."""
+        found = [
+            (path, trouble)
+            for path in sorted(self.paths, key=lambda path: path is not self._active)
+            for trouble in path.troubles.values()
+        ]
+        named = [trouble if trouble.startswith(path.broker) else f"{path.broker}: {trouble}" for path, trouble in found]
+        if len(self.paths) == 1:
+            named = [trouble for _path, trouble in found]
+        if self._unheard_since is not None:
+            named.insert(0, said.explain_silence(self._clock.monotonic() - self._unheard_since))
+        return named
+
+    # From the recorder.
 
     def offer(self, item: Item) -> None:
-        """Take a record signed just now; it leaves within this call if the link is up and the window open."""
-        self._schedule.offer(item)
-        self.pump()
+        """Take a record signed just now; it leaves within this call if a link is up and its window open."""
+        for path in self.paths:
+            path.offer(item)
         if item.lane is Lane.ALARM:
-            self._urgent.set()
-            if self._connection is None:
-                return
-            if self._clock.monotonic() >= self._state_at + STATE_PAUSE and not self._state_unanswered:
-                self._send("state", self._signed_state(online=True))
-            else:
-                self._state_due = True
-                self._wake.set()
+            for path in self.paths:
+                path.alarm()
+            if self._active is None:
+                for path in self.paths:
+                    path.hurry()
+
+    def reply(self, wire: bytes) -> None:
+        """Say what became of a command, on every path: its commander listens on the one over which it came."""
+        for path in self.paths:
+            path.reply(wire)
+
+    # From what C5 says.
+
+    def receipted(self, runs: Sequence[Run]) -> list[Run]:
+        """Note what C5 has; return what of it was not known before."""
+        first, *others = self.paths
+        new = first.schedule.receipted(runs)
+        for path in others:
+            path.schedule.receipted(())
+        return new
+
+    def requested(self, run: Run, now: float) -> list[Run]:
+        """Note that C5 lacks a run; return what of it is here no more."""
+        return [] if self._active is None else self._active.schedule.requested(run, now)
 
     def pump(self) -> None:
-        """Publish what may go now, and have read what is wanted."""
-        connection = self._connection
-        if connection is None:
-            return
-        while (batch := self._schedule.next()) is not None:
-            connection.publish(
-                self._topics[batch.run.lane],
-                batch.payload,
-                content_type=said.RECORD_TYPE if batch.count == 1 else said.SEQUENCE_TYPE,
-                user_properties=said.cloud_event(batch.payload) if self._cloud_events and batch.count == 1 else (),
-                on_ack=partial(self._acknowledged, batch),
-            )
-        for want in self._schedule.want():
-            task = asyncio.get_running_loop().create_task(self._load(want), name="uplink-read")
-            self._reads.add(task)
-            task.add_done_callback(self._reads.discard)
+        """Publish what may go now."""
+        for path in self.paths:
+            path.pump()
 
-    async def _load(self, want: Want) -> None:
-        items, complete = await self._store.read(want)
+    # From the paths.
+
+    def connected(self, path: Path) -> None:
+        """A connection began; say what it carries."""
+        number, now = self.paths.index(path), self._clock.monotonic()
+        self._choice.connected(number, now)
+        if self._confirmed_by_broker:
+            self._choice.heard(number, now)  # there is no centre to be heard
+        self._apply()
+
+    def disconnected(self, path: Path) -> None:
+        """It ended, or could not be opened: another takes over."""
+        self._choice.disconnected(self.paths.index(path))
+        self._apply()
+
+    def refused(self, path: Path) -> None:
+        """The broker refused records, or had nobody to give them to."""
+        number, now = self.paths.index(path), self._clock.monotonic()
+        self._choice.refused(number, now)
+        if self._confirmed_by_broker:
+            self._choice.heard(number, now)  # as in `connected`
+        self._apply()
+
+    def late(self, path: Path) -> None:
+        """Alarms wait for too long on this path, or no longer do: the others carry them too, or no longer."""
+        if path.late:
+            log.info("%s acknowledges no alarm in time: they go out on every path", path.broker)
+        self._apply()
+
+    def alive(self, path: Path, restored: Restored | None) -> None:
+        """The centre was heard on a path."""
         now = self._clock.monotonic()
-        if complete is None:
-            self._schedule.unread(want, items, now)
-            self._wake.set()
-        else:
-            self.downlink.lost(self._schedule.loaded(want, items, complete=complete))
-        self.pump()
+        self._choice.heard(self.paths.index(path), now)
+        self._apply()
+        if path in self._apart:
+            self._apart.discard(path)
+            del path.troubles["centre"]
+            seconds = 0.0 if restored is None else restored.seconds
+            log.info("the centre is heard again over %s", path.broker)
+            self.record("centre.restored", {"seconds": round(seconds), "broker": path.broker[:300]})
+        if self._unheard_since is not None:
+            seconds, self._unheard_since, self._heard_again_at = now - self._unheard_since, None, now
+            log.info("the centre is heard again")
+            self.record("centre.restored", {"seconds": round(seconds)})
+        self.look()
 
-    def _acknowledged(self, batch: Batch, code: int) -> None:
-        now, lane = self._clock.monotonic(), batch.run.lane
-        if code < REFUSAL:
-            self._schedule.acknowledged(batch, now, heard=code != NO_SUBSCRIBER)
-            if self._confirmed_by_broker and code == 0:
-                self._store.receipted(self._schedule.receipted([batch.run]))
-            if self._refusals.pop(lane, None) is not None:
-                del self.troubles[f"refused {LANE_NAMES[lane]}"]
-                log.info("the broker takes %s again", self._topics[lane])
-        else:
-            self._refused_at = now
-            tries = self._refusals[lane] = self._refusals.get(lane, 0) + 1
-            self._schedule.refused(batch, now, tries)
-            if tries == 1:
-                self.troubles[f"refused {LANE_NAMES[lane]}"] = what = said.explain_refusal(self._topics[lane], code)
-                log.warning("the broker refuses %s (0x%02x): %s", self._topics[lane], code, what)
-            self._wake.set()
-        self.pump()
-
-    def _send(self, channel: str, payload: bytes) -> None:
-        """Publish a retained message; a channel that the broker refuses is held back, as lanes are."""
-        now = self._clock.monotonic()
-        if channel == "state":
-            self._state_at = now
-            self._state_due = False
-        if self._connection is None or now < self._channels.get(channel, (0, now))[1]:
+    def look(self) -> None:
+        """Tell of a centre that is silent: on one path while another hears it, or everywhere."""
+        connected = [path for path in self.paths if path.connected]
+        silent = [path for path in connected if path.watch.silent]
+        if not silent:
             return
-        self._state_unanswered |= channel == "state"
-        answered = partial(self._answered, channel)
-        self._connection.publish(self._own.route.topic(channel), payload, retain=True, on_ack=answered)
+        now = self._clock.monotonic()
+        heard_at = max(path.watch.heard_at for path in connected)
+        if now < self._heard_again_at + ELSEWHERE:
+            return
+        if len(silent) < len(connected):
+            for path in silent:
+                if path not in self._apart and heard_at >= path.watch.heard_at + ELSEWHERE:
+                    self._silent_apart(path, now - path.watch.heard_at)
+        elif self._unheard_since is None:
+            self._unheard_since = heard_at
+            log.warning("the centre is silent")
+            self.record("centre.silent", {"seconds": round(now - heard_at)})
 
-    def _answered(self, channel: str, code: int) -> None:
-        if channel == "state":
-            self._state_unanswered = False
-        tries, _until = self._channels.pop(channel, (0, 0.0))
-        if code >= REFUSAL:
-            now = self._refused_at = self._clock.monotonic()
-            self._channels[channel] = (tries + 1, now + min(REPEAT, 2.0 ** (tries + 1)))
-            if not tries:
-                topic = self._own.route.topic(channel)
-                self.troubles[f"refused {channel}"] = what = said.explain_refusal(topic, code)
-                log.warning("the broker refuses %s (0x%02x): %s", topic, code, what)
-        elif tries:
-            del self.troubles[f"refused {channel}"]
-        self._wake.set()
+    def _silent_apart(self, path: Path, seconds: float) -> None:
+        self._apart.add(path)
+        self._choice.silent(self.paths.index(path))
+        self._apply()
+        path.troubles["centre"] = said.explain_silence(seconds)
+        log.warning("the centre is silent over %s, and heard over another broker", path.broker)
+        self.record("centre.silent", {"seconds": round(seconds), "broker": path.broker[:300]})
 
-    def _signed_state(self, *, online: bool) -> bytes:
-        self._states += online
-        heads, number = (self._recorder.heads, self._states) if online else (None, 0)
-        return said.signed_state(self._own, self._clock.now_us(), heads, number, self._connections)
+    def arrived(self, path: Path, arrived: "Message") -> None:
+        """Something came from a broker."""
+        self.downlink.arrived(path, arrived)
 
-    def _record(self, type_: str, data: Mapping[str, Any]) -> None:
+    def lost(self, runs: Sequence[Run]) -> None:
+        """C5 asked for these, and they are nowhere."""
+        self.downlink.lost(runs)
+
+    def record(self, type_: str, data: Mapping[str, Any]) -> None:
+        """Have an event recorded, of which this gateway is the source."""
         self._recorder.record(Event(type_, self._own.route.gateway, data=data))
+
+    def _apply(self) -> None:
+        """Have each path carry what it is to carry now."""
+        active = None if self._choice.active is None else self.paths[self._choice.active]
+        before, self._active = self._active, active
+        if active is not before and active is not None and before is not None:
+            log.info("records go over %s now, no longer over %s", active.broker, before.broker)
+        if active is None and before is not None:  # those in reserve took their time
+            for path in self.paths:
+                if path is not before:
+                    path.hurry()
+        standby = self._standby | ALARMS if active is not None and active.late else self._standby
+        for path in self.paths:
+            if path is not active:
+                path.carry(standby)
+        if active is not None:
+            active.carry(ALL)
+        self.pump()
+        self._wake.set()

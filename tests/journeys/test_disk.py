@@ -67,10 +67,67 @@ def test_a_full_disk_is_told_and_stops_no_alarm_and_room_heals_it(
     asyncio.run(journey())
 
 
+def test_a_disk_that_turns_read_only_delays_no_alarm_and_heals(
+    tmp_path: Path, authority: Path, counted: Counted
+) -> None:
+    readonly = tmp_path / "readonly"
+
+    async def journey() -> None:
+        async with (
+            asyncio.timeout(60),
+            World(
+                tmp_path,
+                authority,
+                module="tests.support.readonly_gateway",
+                environment={"C5_READONLY": str(readonly)},
+            ) as world,
+        ):
+            await world.connected()
+            await world.press(stage=2)
+            readonly.touch()
+            took: list[float] = []
+            for _ in range(3):
+                press = await world.press(stage=2)
+                assert 1 not in press.told, "told as stored on a disk that takes nothing"
+                took.append(round(press.told[2] - press.pressed_at, 3))
+                assert took[-1] < 1.0
+            await until(lambda: world.receiver.of_type("storage.degraded"), "storage.degraded at C5")
+            readonly.unlink()
+            await until(lambda: world.receiver.of_type("storage.restored"), "storage.restored at C5")
+            found = await world.judged()
+            await world.nothing_waits()
+            counted(found | {"press to its receipt, s": took})
+
+    asyncio.run(journey())
+
+
+def test_a_store_deleted_underneath_delays_no_alarm_and_nothing_of_it_is_lost(
+    tmp_path: Path, authority: Path, counted: Counted
+) -> None:
+    async def journey() -> None:
+        async with asyncio.timeout(60), World(tmp_path, authority) as world:
+            await world.connected()
+            await world.press(stage=2)
+            world.broker.pause()
+            for _ in range(3):
+                await world.press(stage=1)
+            for suffix in ("", "-wal", "-shm"):
+                (world.gateway.state_dir / f"outbox.db{suffix}").unlink()
+            world.broker.resume()
+            press = await world.press(stage=2)
+            took = round(press.told[2] - press.pressed_at, 3)
+            assert took < 1.0
+            await until(lambda: world.receiver.of_type("storage.restored"), "storage.restored at C5")
+            found = await world.judged()
+            await world.nothing_waits()
+            counted(found | {"press to its receipt, s": took})
+
+    asyncio.run(journey())
+
+
 def full(world: World) -> None:
-    """Let no file of the gateway grow beyond what its store's log has now."""
-    size = (world.gateway.state_dir / "outbox.db-wal").stat().st_size
-    resource.prlimit(world.gateway.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    """Let no file of the gateway take another byte."""
+    resource.prlimit(world.gateway.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
 
 def roomy(world: World) -> None:

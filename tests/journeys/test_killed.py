@@ -80,10 +80,11 @@ def test_what_a_device_was_told_is_stored_outlives_ten_kills(
 
 @pytest.mark.soak
 @pytest.mark.timeout(1500)
-def test_what_a_device_was_told_is_stored_outlives_two_hundred_kills(
-    tmp_path: Path, authority: Path, seed: int, counted: Counted
+@pytest.mark.parametrize("turn", range(5))
+def test_what_a_device_was_told_is_stored_outlives_a_thousand_kills_in_five_turns(
+    tmp_path: Path, authority: Path, seed: int, counted: Counted, turn: int
 ) -> None:
-    asyncio.run(asyncio.wait_for(journey(tmp_path, authority, seed, 200, counted), 1450))
+    asyncio.run(asyncio.wait_for(journey(tmp_path, authority, seed + turn, 200, counted), 1450))
 
 
 def test_a_press_shows_that_c5_has_it_although_the_gateway_was_killed_before_it_could_say_so(

@@ -82,6 +82,7 @@ class Published:
     retain: bool = False
     content_type: str | None = None
     user_properties: Sequence[tuple[str, str]] = ()
+    name: str = ""  # of the broker
 
     @property
     def channel(self) -> str:
@@ -116,6 +117,7 @@ class Broker:
         self.receive_maximum = receive_maximum
         self.maximum_packet = maximum_packet
         self.down: set[str] = set()
+        self.black_holes: set[str] = set()  # what is sent there reaches nobody, and nothing ends
         self.acknowledges = True
         self.codes: dict[str, int] = {}  # by channel
         self.refused_filter: str | None = None
@@ -136,7 +138,7 @@ class Broker:
         await asyncio.sleep(0)
         if name in self.down:
             raise LinkError(f"{name}: nobody there", "Start it.")
-        connection = Connection(self, will, on_message, on_closed)
+        connection = Connection(self, will, on_message, on_closed, name)
         self.connections.append(connection)
         return connection
 
@@ -144,11 +146,15 @@ class Broker:
     def connection(self) -> "Connection":
         return self.connections[-1]
 
-    def events(self, channel: str = "event/alarm") -> list[tuple[str, int]]:
-        """(type, sequence) of each record that arrived on a channel."""
+    def at(self, name: str) -> "Connection":
+        """The last connection to one of the brokers."""
+        return [connection for connection in self.connections if connection.name == name][-1]
+
+    def events(self, channel: str = "event/alarm", name: str | None = None) -> list[tuple[str, int]]:
+        """(type, sequence) of each record that arrived on a channel, over all names or one."""
         return [
             (said.type, said.sequence) for published in self.log if published.channel == channel
-            for said in published.records
+            and name in {None, published.name} for said in published.records
         ]  # fmt: skip
 
     def states(self) -> list[State]:
@@ -164,7 +170,9 @@ class Connection:
         will: tuple[str, bytes],
         on_message: Callable[[Message], None],
         on_closed: Callable[[str], None],
+        name: str = "",
     ) -> None:
+        self.name = name
         self.receive_maximum = broker.receive_maximum
         self.maximum_packet = broker.maximum_packet
         self.protocol = "5"
@@ -189,7 +197,10 @@ class Connection:
     ) -> None:
         if self.ended is not None:
             return
-        published = Published(topic, payload, retain, content_type, tuple(user_properties))
+        published = Published(topic, payload, retain, content_type, tuple(user_properties), self.name)
+        if self.name in self.broker.black_holes:
+            self.unanswered.append((published, on_ack))
+            return
         self.broker.log.append(published)
         self.unanswered.append((published, on_ack))
         if len(self.unanswered) > self.receive_maximum:

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -48,12 +48,14 @@ class Held:
 
 
 class Receiver:
-    def __init__(self, authority: Path, broker_port: int, home: Path, name: str = "c5-a") -> None:
+    def __init__(
+        self, authority: Path, broker_port: int, home: Path, name: str = "c5-a", *, others: Sequence[int] = ()
+    ) -> None:
         self.name = name
         self.home = home
         self.config = home / "receiver.toml"
         self._authority = authority
-        self._broker_port = broker_port
+        self._broker_ports = (broker_port, *others)
         self._process: subprocess.Popen[bytes] | None = None
         self._taken = 0  # bytes of the output that are in `_lines`
         self._lines: list[dict[str, Any]] = []
@@ -184,9 +186,7 @@ class Receiver:
                 f'tls_key = "{issued}/tls.key"',
                 f'signing_certificate = "{issued}/signing.pem"',
                 f'signing_key = "{issued}/signing.key"',
-                "[[broker]]",
-                f'host = "{HOST}"',
-                f"port = {self._broker_port}",
+                *(f'[[broker]]\nhost = "{HOST}"\nport = {port}' for port in self._broker_ports),
                 "",
             )
         )

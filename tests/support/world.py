@@ -128,7 +128,7 @@ class World:
         return self.boards[0]
 
     async def __aenter__(self) -> Self:
-        self.gateway.state_dir.mkdir(parents=True)
+        self.gateway.state_dir.mkdir(parents=True, exist_ok=True)
         for label in self.labels:
             enrol(self.gateway.state_dir, label)
         try:

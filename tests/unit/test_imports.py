@@ -41,18 +41,20 @@ VOCABULARY: Final = frozenset(
 )
 CORE: Final = frozenset(
     {"gateway.fieldlink", "gateway.sensing", "gateway.signing", "gateway.delivery", "gateway.control", "gateway.c5"}
+    | {"gateway.wall"}
 )
 SHELLS: Final = frozenset(
     {
         *("gateway.drivers", "gateway.outbox", "gateway.registry", "gateway.identity", "gateway.database"),
         *("gateway.mqtt", "gateway.tls", "gateway.clock", "gateway.notify", "gateway.metrics", "gateway.console"),
-        *("gateway.c5.ledger", "gateway.c5.sinks"),
+        *("gateway.aside", "gateway.c5.ledger", "gateway.c5.sinks"),
     }
 )
 TASKS: Final = frozenset({"gateway.tasks", "gateway.c5.receiver"})
 # What both ends' settings share is wiring of the centre's too.
 CENTRE_WIRING: Final = frozenset(
     {"gateway.settings", "gateway.c5.app", "gateway.c5.config", "gateway.c5.cli", "gateway.c5.watch"}
+    | {"gateway.c5.command", "gateway.c5.desk", "gateway.c5.importing"}
 )
 WIRING: Final = frozenset(
     {"gateway.app", "gateway.world", "gateway.config", "gateway.cli", "gateway.status", "gateway.demo"}
@@ -74,10 +76,12 @@ ROWS: Final[dict[str, Row]] = {
     **dict.fromkeys(CORE, Row(VOCABULARY, pure=True)),
     "gateway.sensing": Row(VOCABULARY | {"gateway.fieldlink"}, pure=True),
     "gateway.control": Row(VOCABULARY | {"gateway.signing"}, pure=True),
+    "gateway.wall": Row(VOCABULARY | {"gateway.signing"}, pure=True),
     "gateway.c5": Row(VOCABULARY | {"gateway.signing"}, pure=True),
     # 2: shells. Not each other, but for mqtt → tls, and the one thread that SQLite runs on.
     **dict.fromkeys(SHELLS, Row(VOCABULARY | CORE)),
     "gateway.mqtt": Row(VOCABULARY | CORE | {"gateway.tls"}),
+    "gateway.database": Row(VOCABULARY | CORE | {"gateway.aside"}),
     "gateway.outbox": Row(VOCABULARY | CORE | {"gateway.database"}),
     "gateway.registry": Row(VOCABULARY | CORE | {"gateway.database"}),
     "gateway.c5.ledger": Row(VOCABULARY | CORE | {"gateway.database"}),
@@ -101,6 +105,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "cwt": ("gateway.signing",),
     "iotcore": ("firmware_sim.broker",),
     "paho": ("gateway.mqtt",),
+    "prometheus_client": ("gateway.metrics",),
     "pydantic": ("gateway.settings", "gateway.config", "gateway.c5.config", "firmware_sim.scenario"),
     "pydantic_core": ("gateway.settings",),
     "pytest": ("firmware_sim.pytest_plugin",),

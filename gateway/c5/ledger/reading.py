@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.c5.epochs import Epoch
+from gateway.c5.times import corrected
 from gateway.c5.values import KeptRecord, Report, Seen, Snapshot, Span
 from gateway.errors import Refused
 from gateway.event import Lane
 from gateway.signing import cose, record
 from gateway.signing.chains import decode_chain
-from gateway.signing.record import SYNCHRONISED, Record
+from gateway.signing.record import Record
 from gateway.topics import Route
 
 
@@ -91,6 +92,12 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
         ],
         reports=[told.report for told in read_reports(connection) if told.report.open],
         held=connection.execute("SELECT DISTINCT gateway, thumbprint FROM kept WHERE NOT revoked").fetchall(),
+        owed=[
+            (gateway, Lane(lane), epoch)
+            for gateway, lane, epoch in connection.execute(
+                "SELECT gateway, lane, epoch FROM owed JOIN chains ON chains.id = chain ORDER BY chain"
+            )
+        ],
     )
 
 
@@ -151,13 +158,6 @@ def read_newest(connection: sqlite3.Connection, count: int) -> list[Held]:
         for wire, verified_us, expired, repeat_of, began_us in rows
         if (content := _content(wire)) is not None
     ]
-
-
-def corrected(content: Record, began_us: int | None) -> int:
-    """Return when a record occurred, by the best clock of its epoch where its own knew less (wire.md, "Time")."""
-    if began_us is None or content.clock.source in SYNCHRONISED:
-        return content.occurred_us
-    return began_us + 1000 * content.clock.monotonic_ms
 
 
 def _content(wire: bytes) -> Record | None:

@@ -8,6 +8,7 @@ kept        records that are not believed: signer unknown yet, or revoked
 epochs      what is known of each start, and the best clock met in it: what time the epoch began
 gateways    the newest state of each
 certificates, reports
+owed        chains that came in a file: the gateway is sent their receipts when it is heard (docs/decisions/0020)
 """
 
 from typing import Final
@@ -106,4 +107,5 @@ MIGRATIONS: Final = (
         PRIMARY KEY (type, gateway, detail)
     ) STRICT, WITHOUT ROWID;
     """,
+    "CREATE TABLE owed (chain INTEGER PRIMARY KEY REFERENCES chains) STRICT;",
 )

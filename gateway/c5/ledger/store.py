@@ -77,6 +77,10 @@ class Ledger:
         """Remember a newest state; return the identities of held records that its heads contradict."""
         return self._database.submit(lambda connection: _remember(connection, remember))
 
+    def owe(self, gateway: str, lane: Lane, epoch: bytes) -> asyncio.Future[None]:
+        """Remember that a receipt for this chain is owed to the gateway, until a state of it is remembered."""
+        return self._database.submit(lambda connection: _owe(connection, gateway, lane, epoch))
+
     def report(self, tallies: Sequence[Tally], now_us: int) -> asyncio.Future[None]:
         """Write reports down."""
         return self._database.submit(lambda connection: _report(connection, tallies, now_us))
@@ -154,6 +158,9 @@ def _remember(connection: sqlite3.Connection, remember: Remember) -> list[str]:
         (route.gateway, route.agency, route.site, seen.epoch, seen.number, seen.online, seen.seen_us, seen.state),
     )
     save_epochs(connection, route.gateway, remember.epochs)
+    if seen.online:
+        paid = "DELETE FROM owed WHERE chain IN (SELECT id FROM chains WHERE gateway = ?)"
+        connection.execute(paid, (route.gateway,))
     find = """
         SELECT digest FROM records JOIN chains ON chains.id = chain
         WHERE gateway = ? AND epoch = ? AND lane = ? AND sequence = ?"""
@@ -163,6 +170,11 @@ def _remember(connection: sqlite3.Connection, remember: Remember) -> list[str]:
         if found is not None and found[0] != digest:
             contradicted.append(f"{route.gateway}/{epoch.hex()}/{LANE_NAMES[lane]}/{sequence}")
     return contradicted
+
+
+def _owe(connection: sqlite3.Connection, gateway: str, lane: Lane, epoch: bytes) -> None:
+    chain = chain_number(connection, gateway, epoch, lane)
+    connection.execute("INSERT OR IGNORE INTO owed VALUES (?)", (chain,))
 
 
 def _report(connection: sqlite3.Connection, tallies: Sequence[Tally], now_us: int) -> None:

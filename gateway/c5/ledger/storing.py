@@ -12,19 +12,22 @@ The rules of wire.md that are kept here:
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
-from typing import Final
+from functools import lru_cache
+from itertools import accumulate, groupby, pairwise
+from itertools import chain as flatten
+from typing import Final, NamedTuple
 
 from gateway.c5.epochs import Epoch
+from gateway.c5.times import began_us
 from gateway.c5.values import Batch, Outcome
-from gateway.c5.verifier import Verified
+from gateway.c5.verifier import Verified, VerifiedRun
 from gateway.event import LANE_NAMES, Lane
 from gateway.signing.cose import Envelope, parse
 from gateway.signing.record import SYNCHRONISED, Record, decode
 
-_COLUMNS: Final = "chain, sequence, verified_us, type, source, event_number, expired, digest, wire"
-_ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ROWS: Final = 64  # in one statement: each statement costs a turn of the interpreter's lock
+_COLUMNS: Final = "chain, verified_us, digest, wire, sequence, type, source, event_number, expired"
+_ROWS: Final = 128  # in one statement: each statement costs a turn of the interpreter's lock
+_NO_NUMBER: Final = -1
 
 
 @dataclass(slots=True)
@@ -34,28 +37,31 @@ class _Findings:
     contradicting: set[int] = field(default_factory=set)
     broken: list[str] = field(default_factory=list)
     repeats: dict[int, str] = field(default_factory=dict)
+    began_us: dict[bytes, int] = field(default_factory=dict)
 
 
 def store(connection: sqlite3.Connection, batch: Batch) -> Outcome:
     """Store a batch; the caller commits."""
     findings = _Findings()
-    for epoch, group in groupby(batch.records, lambda verified: verified.record.epoch):
-        records = list(group)
+    for epoch, records in _by_epoch(batch.records):
         chain = chain_number(connection, batch.gateway, epoch, batch.lane)
         _insert(connection, chain, batch.verified_us, records, findings)
         for run in _runs(records):
-            extend_span(connection, chain, 1, run[0].record.sequence, run[-1].record.sequence)
-            findings.broken += _broken(connection, chain, run)
-        _fix_time(connection, batch.gateway, epoch, records)
+            columns = _columns(run)
+            extend_span(connection, chain, 1, columns.sequences[0], columns.sequences[-1])
+            findings.broken += _broken(connection, chain, run, columns)
+        if (fixed_us := _fix_time(connection, batch.gateway, epoch, records)) is not None:
+            findings.began_us[epoch] = fixed_us
         findings.at += len(records)
     for declared in batch.declared:
         chain = chain_number(connection, batch.gateway, declared.epoch, declared.lane)
         extend_span(connection, chain, 0, declared.first, declared.last)
     save_epochs(connection, batch.gateway, batch.epochs)
     if connection.execute("SELECT 1 FROM kept WHERE gateway = ? LIMIT 1", (batch.gateway,)).fetchone():
-        connection.executemany("DELETE FROM kept WHERE digest = ?", [(v.digest,) for v in batch.records])
+        digests = _columns(batch.records).digests
+        connection.executemany("DELETE FROM kept WHERE digest = ?", [(digest,) for digest in digests])
     known, contradicting = frozenset(findings.known), frozenset(findings.contradicting)
-    return Outcome(known, contradicting, tuple(findings.broken), findings.repeats)
+    return Outcome(known, contradicting, tuple(findings.broken), findings.repeats, findings.began_us)
 
 
 def chain_number(connection: sqlite3.Connection, gateway: str, epoch: bytes, lane: Lane) -> int:
@@ -103,29 +109,86 @@ def save_epochs(connection: sqlite3.Connection, gateway: str, epochs: Sequence[E
     )  # fmt: skip
 
 
+class _Columns(NamedTuple):
+    """What of records goes into their rows, each a list as long as there are records."""
+
+    sequences: Sequence[int]
+    clocks: Sequence[Sequence[int]]  # source, uncertainty, monotonic time
+    types: Sequence[str]
+    sources: Sequence[str]
+    numbers: Sequence[int]
+    digests: Sequence[bytes]
+    wires: Sequence[bytes]
+    expired: Sequence[int]  # sqlite3 is slow with a bool
+
+
+def _columns(records: Sequence[Verified]) -> _Columns:
+    if isinstance(records, VerifiedRun):
+        run = records.columns
+        none, expired = [_NO_NUMBER] * len(records), [int(records.expired)] * len(records)
+        return _Columns(run.sequences, run.clocks, run.types, run.sources, none, run.digests, run.wires, expired)
+    contents = [verified.record for verified in records]
+    return _Columns(
+        [content.sequence for content in contents],
+        [content.clock for content in contents],
+        [content.type for content in contents],
+        [content.source for content in contents],
+        [_NO_NUMBER if content.event_number is None else content.event_number for content in contents],
+        [verified.digest for verified in records],
+        [verified.envelope.wire for verified in records],
+        [int(verified.expired) for verified in records],
+    )
+
+
+def _by_epoch(records: Sequence[Verified]) -> Iterator[tuple[bytes, Sequence[Verified]]]:
+    if isinstance(records, VerifiedRun):
+        yield records.columns.epoch, records
+        return
+    for epoch, group in groupby(records, lambda verified: verified.record.epoch):
+        yield epoch, list(group)
+
+
 def _insert(
-    connection: sqlite3.Connection, chain: int, verified_us: int, records: list[Verified], findings: _Findings
+    connection: sqlite3.Connection, chain: int, verified_us: int, records: Sequence[Verified], findings: _Findings
 ) -> None:
-    (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM records").fetchone()
+    columns = _columns(records)
     inserted = 0
     for begin in range(0, len(records), _ROWS):
-        part = records[begin : begin + _ROWS]
-        values: list[object] = []
-        for content, envelope, digest, expired in part:
-            values += (chain, content.sequence, verified_us, content.type, content.source, content.event_number)
-            values += (expired, digest, envelope.wire)
-        insert = f"INSERT OR IGNORE INTO records ({_COLUMNS}) VALUES {', '.join([_ROW] * len(part))}"  # noqa: S608  # constants
-        inserted += connection.execute(insert, values).rowcount
-    all_new = inserted == len(records)
-    fresh: set[int] = set()
-    for index, verified in enumerate(records, findings.at):
-        if not all_new and not _is_new(connection, chain, verified, newest, fresh):
+        part = slice(begin, begin + _ROWS)
+        wires = columns.wires[part]
+        sizes = [len(wire) for wire in wires]
+        begins = accumulate(sizes, initial=1)
+        further = (columns.sequences, columns.types, columns.sources, columns.numbers, columns.expired)
+        rows = zip(begins, sizes, *(column[part] for column in further))  # noqa: B905  # `begins` is one longer
+        values: list[object] = [chain, verified_us, b"".join(columns.digests[part]), b"".join(wires)]
+        values += flatten.from_iterable(rows)
+        inserted += connection.execute(_insertion(len(wires)), values).rowcount
+    told = [(index, records[index]) for index, number in enumerate(columns.numbers) if number != _NO_NUMBER]
+    if inserted < len(records):
+        (newest,) = connection.execute("SELECT max(id) FROM records").fetchone()
+        fresh: set[int] = set()
+        for index, verified in enumerate(records):
+            if _is_new(connection, chain, verified, newest - inserted, fresh):
+                continue
             if _contradicts(connection, chain, verified, verified_us):
-                findings.contradicting.add(index)
+                findings.contradicting.add(findings.at + index)
             else:
-                findings.known.add(index)
-        elif verified.record.event_number is not None and (first := _told_before(connection, chain, verified.record)):
-            findings.repeats[index] = first
+                findings.known.add(findings.at + index)
+    old = findings.contradicting | findings.known
+    for index, verified in told:
+        if findings.at + index not in old and (first := _told_before(connection, chain, verified.record)):
+            findings.repeats[findings.at + index] = first
+
+
+@lru_cache(maxsize=_ROWS)
+def _insertion(rows: int) -> str:
+    """Return the statement that stores so many records.
+
+    It cuts digests and records out of two long values itself: sqlite3 takes a microsecond to see that it can bind bytes
+    or a None, and has numbers and text bound in a twentieth of that.
+    """
+    row = f"(?1, ?2, substr(?3, %d, 32), substr(?4, ?, ?), ?, ?, ?, nullif(?, {_NO_NUMBER}), ?)"
+    return f"INSERT OR IGNORE INTO records ({_COLUMNS}) VALUES {', '.join(row % (32 * n + 1) for n in range(rows))}"  # noqa: S608  # constants
 
 
 def _is_new(connection: sqlite3.Connection, chain: int, verified: Verified, newest: int, fresh: set[int]) -> bool:
@@ -166,9 +229,12 @@ def _told_before(connection: sqlite3.Connection, chain: int, content: Record) ->
     return f"{gateway}/{epoch.hex()}/{LANE_NAMES[Lane(lane)]}/{sequence}"
 
 
-def _runs(records: list[Verified]) -> Iterator[list[Verified]]:
+def _runs(records: Sequence[Verified]) -> Iterator[Sequence[Verified]]:
     """Cut records of one chain into runs of consecutive sequences."""
-    run = records[:1]
+    if isinstance(records, VerifiedRun):
+        yield records
+        return
+    run = list(records[:1])
     for before, after in pairwise(records):
         if after.record.sequence != before.record.sequence + 1:
             yield run
@@ -177,20 +243,21 @@ def _runs(records: list[Verified]) -> Iterator[list[Verified]]:
     yield run
 
 
-def _broken(connection: sqlite3.Connection, chain: int, run: list[Verified]) -> Iterator[str]:
+def _broken(connection: sqlite3.Connection, chain: int, run: Sequence[Verified], columns: _Columns) -> Iterator[str]:
     """Yield the records of a run, and the one after it, that don't name the hash of the one before them (rule 2)."""
-    first, last = run[0].record, run[-1].record
+    first = run[0].record
     before = _digest_before(connection, chain, first)
     if before is not None and before != first.previous:
         yield first.identity
-    for earlier, later in pairwise(run):
-        if later.record.previous != earlier.digest:
-            yield later.record.identity
+    if not isinstance(run, VerifiedRun):  # there the verifier saw to it
+        for earlier, later in pairwise(run):
+            if later.record.previous != earlier.digest:
+                yield later.record.identity
     find = "SELECT wire FROM records WHERE chain = ? AND sequence = ?"
-    found = connection.execute(find, (chain, last.sequence + 1)).fetchone()
+    found = connection.execute(find, (chain, columns.sequences[-1] + 1)).fetchone()
     envelope = parse(found[0], "record") if found else None
     after = decode(envelope.payload) if isinstance(envelope, Envelope) else None
-    if isinstance(after, Record) and after.previous != run[-1].digest:
+    if isinstance(after, Record) and after.previous != columns.digests[-1]:
         yield after.identity
 
 
@@ -208,14 +275,19 @@ def _digest_before(connection: sqlite3.Connection, chain: int, content: Record) 
     return bytes(found[0]) if found else None
 
 
-def _fix_time(connection: sqlite3.Connection, gateway: str, epoch: bytes, records: list[Verified]) -> None:
-    """Keep the best clock that was met in an epoch (rule 4)."""
-    known = [verified.record for verified in records if verified.record.clock.source in SYNCHRONISED]
+def _fix_time(connection: sqlite3.Connection, gateway: str, epoch: bytes, records: Sequence[Verified]) -> int | None:
+    """Keep the best clock that was met in an epoch (rule 4); return when it began, if one of these needs to know."""
+    clocks = _columns(records).clocks
+    known = [(uncertainty, index) for index, (source, uncertainty, _) in enumerate(clocks) if source in SYNCHRONISED]
     if known:
-        best = min(known, key=lambda content: content.clock.uncertainty_ms)
-        began_us = best.occurred_us - 1000 * best.clock.monotonic_ms
+        best = records[min(known)[1]].record
         update = """
             UPDATE epochs SET began_us = ?, uncertainty_ms = ?
             WHERE gateway = ? AND epoch = ? AND (uncertainty_ms IS NULL OR uncertainty_ms > ?)"""
         uncertainty = best.clock.uncertainty_ms
-        connection.execute(update, (began_us, uncertainty, gateway, epoch, uncertainty))
+        connection.execute(update, (began_us(best), uncertainty, gateway, epoch, uncertainty))
+    if len(known) == len(records):
+        return None
+    find = "SELECT began_us FROM epochs WHERE gateway = ? AND epoch = ?"
+    (found,) = connection.execute(find, (gateway, epoch)).fetchone()
+    return None if found is None else int(found)

@@ -3,12 +3,13 @@
     broker ──▶ arrivals (telemetry last) ──▶ centre.receive ──▶ ledger ──commit──▶ PUBACK
                                                                              └──▶ receipt, sinks
 
-Nothing waits for the disk: the next message is judged while the last one is being committed. A message is acknowledged
-to the broker when all that followed from it is committed, so that a broker with a session gives it again after a crash;
-if the disk fails, the connection is dropped for the same reason. What this program fails on is acknowledged all the
-same, reported and not receipted: given again it would fail again, in the place of what others have to say. What waits
-is bounded by what brokers may have in flight towards us. The centre speaks on every broker that it is connected to
-(wire.md, section 3).
+An alarm is judged in the call that brings it, if no certificate or state from before waits; telemetry that waits is
+judged together, as one run. Nothing waits for the disk: the next message is judged while the last one is being
+committed. A message is acknowledged to the broker when all that followed from it is committed, so that a broker with a
+session gives it again after a crash; if the disk fails, the connection is dropped for the same reason. What this
+program fails on is acknowledged all the same, reported and not receipted: given again it would fail again, in the place
+of what others have to say. What waits is bounded by what brokers may have in flight towards us. The centre speaks on
+every broker that it is connected to (wire.md, section 3).
 """
 
 import asyncio
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT: Final = 10.0  # seconds (wire.md, section 3)
 TICK: Final = 1.0
 FORGET_EVERY: Final = 3600.0  # seconds between two looks at what is held for too long
+TOGETHER: Final = 128 * 1024  # bytes of telemetry judged at once: what an alarm waits for is a few milliseconds
 LOGGED: Final = 4096  # troubles logged as warnings; what is new beyond is logged for debugging alone
 Result = TypeVar("Result")
 
@@ -49,11 +51,11 @@ class Sink(Protocol):
 
 
 class _Waiting:
-    """One message until all that followed from it is committed."""
+    """Messages until all that followed from them is committed."""
 
     __slots__ = ("_arrived", "_left", "failed")
 
-    def __init__(self, arrived: Arrived | None) -> None:
+    def __init__(self, arrived: Sequence[Arrived] = ()) -> None:
         self._arrived = arrived
         self._left = 1
         self.failed = False
@@ -63,13 +65,14 @@ class _Waiting:
 
     def done(self) -> None:
         self._left -= 1
-        if self._left == 0 and self._arrived and not self.failed:
-            self._arrived.session.ack(self._arrived.message)
+        if self._left == 0 and not self.failed:
+            for arrived in self._arrived:
+                arrived.session.ack(arrived.message)
 
     def fail(self) -> None:
         self.failed = True
-        if self._arrived:
-            self._arrived.session.end("the ledger's disk failed")
+        for arrived in self._arrived:
+            arrived.session.end("the ledger's disk failed")
 
 
 class Receiver:
@@ -97,7 +100,7 @@ class Receiver:
             f"{ROOT}/{agency}/+/+/{channel}" for agency in agencies for channel in ("certificates", "state", "event/+")
         ]
         self._lines = [
-            Line(name, dial, filters, heard=self._heard, opened=self._opened, random=random) for name, dial in brokers
+            Line(name, dial, filters, heard=self.hear, opened=self._opened, random=random) for name, dial in brokers
         ]
         self._first: deque[Arrived] = deque()
         self._telemetry: deque[Arrived] = deque()
@@ -112,32 +115,70 @@ class Receiver:
     async def run(self) -> None:
         """Receive for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._judge(), name="judge")
+            group.create_task(self.judge(), name="judge")
             group.create_task(self._tick(), name="tick")
             group.create_task(self._beat(), name="heartbeat")
             for line in self._lines:
                 group.create_task(line.keep_connected(), name=f"broker {line.name}")
 
-    def _heard(self, arrived: Arrived) -> None:
-        waiting = self._telemetry if arrived.message.topic.endswith("/event/telemetry") else self._first
+    def hear(self, arrived: Arrived) -> None:
+        """Take a message in; it is judged when its turn comes, and acknowledged in its session once it is committed."""
+        topic = arrived.message.topic
+        if topic.endswith("/event/alarm") and not self._first:
+            self._receive(arrived)  # at once: nothing that came before it waits that it could depend on
+            return
+        waiting = self._telemetry if topic.endswith("/event/telemetry") else self._first
         waiting.append(arrived)
         self._arrival.set()
 
-    async def _judge(self) -> None:
+    async def judge(self) -> None:
+        """Judge what is taken in, for ever; `run` does it."""
         while True:
             await self._arrival.wait()
             self._arrival.clear()
             while self._first or self._telemetry:
-                arrived = (self._first or self._telemetry).popleft()
-                waiting = _Waiting(arrived)
-                message = arrived.message
-                try:
-                    actions = self._centre.receive(message.topic, message.payload, self._wall(), self._loop.time())
-                    self._perform(actions, waiting)
-                except Exception as error:  # noqa: BLE001  # our own bug: one message must not end the receiver
-                    self._failed(error, arrival.route.gateway if (arrival := parse(message.topic)) else "")
-                waiting.done()
+                arrived = self._next()
+                if len(arrived) == 1 or not self._receive_together(arrived):
+                    for one in arrived:
+                        self._receive(one)
                 await asyncio.sleep(0)  # sockets and commits get their turn between two messages
+
+    def _next(self) -> list[Arrived]:
+        """Take the next message; a telemetry message with what follows it in its topic, within bounds."""
+        if self._first:
+            return [self._first.popleft()]
+        arrived = [self._telemetry.popleft()]
+        topic, size = arrived[0].message.topic, len(arrived[0].message.payload)
+        while self._telemetry and (message := self._telemetry[0].message).topic == topic:
+            size += len(message.payload)
+            if size > TOGETHER:
+                break
+            arrived.append(self._telemetry.popleft())
+        return arrived
+
+    def _receive(self, arrived: Arrived) -> None:
+        waiting = _Waiting([arrived])
+        message = arrived.message
+        try:
+            actions = self._centre.receive(message.topic, message.payload, self._wall(), self._loop.time())
+            self._perform(actions, waiting)
+        except Exception as error:  # noqa: BLE001  # our own bug: one message must not end the receiver
+            self._failed(error, arrival.route.gateway if (arrival := parse(message.topic)) else "")
+        waiting.done()
+
+    def _receive_together(self, arrived: list[Arrived]) -> bool:
+        """Receive messages of one topic as one, if they are one run; whether they are."""
+        topic, payloads = arrived[0].message.topic, [one.message.payload for one in arrived]
+        try:
+            actions = self._centre.receive_together(topic, payloads, self._wall(), self._loop.time())
+        except Exception:  # noqa: BLE001  # our own bug: it is met again, and told, by the message that it is in
+            return False
+        if actions is None:
+            return False
+        waiting = _Waiting(arrived)
+        self._perform(actions, waiting)
+        waiting.done()
+        return True
 
     def _perform(self, actions: Sequence[Action], waiting: _Waiting) -> None:
         for action in actions:
@@ -156,7 +197,7 @@ class Receiver:
 
     def _follow(self, actions: Sequence[Action]) -> None:
         """Perform what follows from something that no broker waits for."""
-        self._perform(actions, _Waiting(None))
+        self._perform(actions, _Waiting())
 
     def _store(self, batch: Batch, waiting: _Waiting) -> None:
         """Store a batch; if the ledger fails on it, what is in it one by one, so that a record fails alone."""
@@ -249,7 +290,7 @@ class Receiver:
             self._follow(self._centre.tick(now))
             if now >= self._forget_at:
                 self._forget_at = now + FORGET_EVERY
-                self._await(self._ledger.forget(self._wall()), lambda _: None, _Waiting(None), "")
+                self._await(self._ledger.forget(self._wall()), lambda _: None, _Waiting(), "")
             self._flush()
             self._report(self._centre.reports.drain())
             for index, sink in enumerate(self._sinks):
@@ -272,7 +313,9 @@ class Receiver:
     def _report(self, tallies: Sequence[Tally]) -> None:
         if not tallies:
             return
-        self._await(self._ledger.report(tallies, self._wall()), lambda _: None, _Waiting(None), "")
+        written = self._ledger.report(tallies, self._wall())
+        self._await(written, lambda _: None, _Waiting(), "")
+        written.add_done_callback(partial(self._unwritten, tallies))
         for tally in tallies:
             report = tally.report
             key = (report.type, report.gateway, report.detail)
@@ -280,6 +323,11 @@ class Receiver:
             self._logged.add(key) if report.open and new else self._logged.discard(key)
             level = logging.WARNING if report.open and new else logging.DEBUG if report.open else logging.INFO
             log.log(level, "%s %s: %s", report.type, report.gateway or "-", report.text)
+
+    def _unwritten(self, tallies: Sequence[Tally], written: asyncio.Future[None]) -> None:
+        """Keep in mind what the disk didn't take: a trouble that ended must not stay open for ever."""
+        if not written.cancelled() and isinstance(written.exception(), StoreError):
+            self._centre.reports.put_back(tallies)
 
 
 def _parts(batch: Batch) -> Iterator[Batch]:

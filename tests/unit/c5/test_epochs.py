@@ -22,6 +22,11 @@ def first_record(epoch: bytes, after: bytes | None, *, lane: Lane = Lane.STATUS,
     )
 
 
+def tell(epochs: Epochs, said: State, now: float) -> list[Finding]:
+    """C5's clock and the gateway's agree."""
+    return epochs.state(said, now, said.time_us)
+
+
 def state(epoch: bytes, second: int = 0, *, number: int = 1, online: bool = True) -> State:
     count = int.from_bytes(epoch[:4], "big")
     time_us = NOON_US + second * 1_000_000
@@ -31,14 +36,14 @@ def state(epoch: bytes, second: int = 0, *, number: int = 1, online: bool = True
 def running(epoch: bytes = FIRST, *, unstored: bool = False) -> Epochs:
     """A gateway that has run in this epoch for a while."""
     epochs = Epochs()
-    assert epochs.state(state(epoch), 0.0) == []
+    assert tell(epochs, state(epoch), 0.0) == []
     assert epochs.record(first_record(epoch, None, unstored=unstored), 0.0) == []
     return epochs
 
 
 def test_a_restart_is_no_trouble() -> None:
     epochs = running()
-    assert epochs.state(state(SECOND, 60), 60.0) == []
+    assert tell(epochs, state(SECOND, 60), 60.0) == []
     assert epochs.record(first_record(SECOND, FIRST), 60.0) == []
     assert epochs.tick(1000.0) == []
     assert epochs.present == SECOND
@@ -53,7 +58,7 @@ def test_an_old_epochs_record_that_arrives_late_is_no_trouble() -> None:
 
 def test_chains_that_begin_with_zeros_and_a_low_count_are_a_lost_store() -> None:
     epochs = running()
-    assert epochs.state(state(BEGUN_ANEW, 60), 60.0) == []
+    assert tell(epochs, state(BEGUN_ANEW, 60), 60.0) == []
     assert epochs.present == BEGUN_ANEW
     assert epochs.record(first_record(BEGUN_ANEW, None), 61.0) == [StoreLost(BEGUN_ANEW, FIRST)]
     assert epochs.tick(1000.0) == []
@@ -62,24 +67,24 @@ def test_chains_that_begin_with_zeros_and_a_low_count_are_a_lost_store() -> None
 def test_counts_begin_again_after_a_lost_store_without_another_report() -> None:
     again = bytes.fromhex("00000007eeeeeeee")
     epochs = running()
-    epochs.state(state(BEGUN_ANEW, 60), 60.0)
+    tell(epochs, state(BEGUN_ANEW, 60), 60.0)
     epochs.record(first_record(BEGUN_ANEW, None), 61.0)
-    assert epochs.state(state(again, 120), 120.0) == []
+    assert tell(epochs, state(again, 120), 120.0) == []
     assert epochs.record(first_record(again, BEGUN_ANEW), 121.0) == []
     assert epochs.tick(1000.0) == []
 
 
 def test_a_start_count_met_in_another_epoch_is_a_restored_image_or_a_clone() -> None:
     epochs = running()
-    epochs.state(state(SECOND, 60), 60.0)
+    tell(epochs, state(SECOND, 60), 60.0)
     epochs.record(first_record(SECOND, FIRST), 61.0)
-    assert epochs.state(state(TWIN, 70), 70.0) == []
+    assert tell(epochs, state(TWIN, 70), 70.0) == []
     assert epochs.record(first_record(TWIN, FIRST), 71.0) == [Cloned(TWIN, SECOND)]
 
 
 def test_a_twin_is_found_by_its_records_alone() -> None:
     epochs = running()
-    epochs.state(state(SECOND, 60), 60.0)
+    tell(epochs, state(SECOND, 60), 60.0)
     epochs.record(first_record(SECOND, FIRST), 61.0)
     assert epochs.record(first_record(TWIN, FIRST), 71.0) == [Cloned(TWIN, SECOND)]
 
@@ -87,7 +92,7 @@ def test_a_twin_is_found_by_its_records_alone() -> None:
 def test_a_low_count_that_goes_on_from_an_older_record_is_a_restored_image() -> None:
     older = bytes.fromhex("00000006ffffffff")
     epochs = running()
-    epochs.state(state(older, 60), 60.0)
+    tell(epochs, state(older, 60), 60.0)
     assert epochs.record(first_record(older, BEGUN_ANEW), 61.0) == [Cloned(older, FIRST)]
 
 
@@ -95,14 +100,14 @@ def test_a_low_count_that_goes_on_from_an_older_record_is_a_restored_image() -> 
 def test_a_count_that_could_not_be_stored_is_no_trouble(unstored: bytes) -> None:
     twin = bytes.fromhex("00000007cccccccc")
     epochs = running(unstored=unstored == FIRST)
-    epochs.state(state(twin, 60), 60.0)
+    tell(epochs, state(twin, 60), 60.0)
     assert epochs.record(first_record(twin, FIRST, unstored=unstored == TWIN), 61.0) == []
     assert epochs.tick(1000.0) == []
 
 
 def test_a_suspect_is_judged_by_what_is_known_after_60_s() -> None:
     epochs = running()
-    epochs.state(state(BEGUN_ANEW, 60), 60.0)
+    tell(epochs, state(BEGUN_ANEW, 60), 60.0)
     assert epochs.record(first_record(BEGUN_ANEW, None, lane=Lane.ALARM), 61.0) == []
     assert epochs.tick(119.9) == []
     assert epochs.tick(120.0) == [StoreLost(BEGUN_ANEW, FIRST)]
@@ -110,45 +115,61 @@ def test_a_suspect_is_judged_by_what_is_known_after_60_s() -> None:
 
 def test_a_suspect_of_which_nothing_is_known_waits() -> None:
     epochs = running()
-    epochs.state(state(BEGUN_ANEW, 60), 60.0)
+    tell(epochs, state(BEGUN_ANEW, 60), 60.0)
     assert epochs.tick(1000.0) == []
     assert epochs.record(first_record(BEGUN_ANEW, FIRST), 1001.0) == [Cloned(BEGUN_ANEW, FIRST)]
 
 
 def test_an_older_epochs_state_made_after_the_newer_ones_first_is_a_clone() -> None:
     epochs = running()
-    epochs.state(state(SECOND, 60), 60.0)
-    assert epochs.state(state(FIRST, 59, number=2), 70.0) == []  # late
-    assert epochs.state(state(FIRST, 60, number=3), 71.0) == []
-    assert epochs.state(state(FIRST, 61, number=4), 72.0) == [Cloned(FIRST, SECOND)]
+    tell(epochs, state(SECOND, 60), 60.0)
+    assert tell(epochs, state(FIRST, 59, number=2), 70.0) == []  # late
+    assert tell(epochs, state(FIRST, 60, number=3), 71.0) == []
+    assert tell(epochs, state(FIRST, 61, number=4), 72.0) == [Cloned(FIRST, SECOND)]
     assert epochs.present == SECOND
+
+
+def test_after_a_power_cut_whose_clock_began_too_early_the_last_states_from_before_it_are_no_clones() -> None:
+    epochs = running()
+    epochs.state(state(SECOND, -3600), 60.0, NOON_US + 60_000_000)  # by the floor of an hour ago
+    last = state(FIRST, 30, number=2)  # from a second broker, which kept it
+    assert epochs.state(last, 70.0, NOON_US + 70_000_000) == []
+    assert epochs.state(state(FIRST, 61, number=3), 72.0, NOON_US + 72_000_000) == [Cloned(FIRST, SECOND)]
+
+
+def test_a_state_from_before_a_restart_made_while_the_clock_was_set_an_hour_ahead_is_no_clone() -> None:
+    epochs = running()
+    epochs.state(state(SECOND, 60), 60.0, NOON_US + 60_000_000)
+    ahead = state(FIRST, 3630, number=2)  # from a second broker, which kept it
+    assert epochs.state(ahead, 70.0, NOON_US + 70_000_000) == []
+    assert epochs.state(state(FIRST, 73, number=3), 72.0, NOON_US + 72_000_000) == [Cloned(FIRST, SECOND)]
 
 
 def test_an_older_epochs_will_is_no_clone() -> None:
     epochs = running()
-    epochs.state(state(SECOND, 60), 60.0)
-    assert epochs.state(state(FIRST, 61, number=0, online=False), 72.0) == []
+    tell(epochs, state(SECOND, 60), 60.0)
+    assert tell(epochs, state(FIRST, 61, number=0, online=False), 72.0) == []
     assert epochs.present == SECOND
 
 
 def test_a_will_alone_makes_no_epoch_the_present_one() -> None:
     epochs = running()
-    assert epochs.state(state(SECOND, 60, number=0, online=False), 60.0) == []
+    assert tell(epochs, state(SECOND, 60, number=0, online=False), 60.0) == []
     assert epochs.present == FIRST
 
 
 def test_a_state_of_an_epoch_that_a_newer_one_names_is_old() -> None:
     epochs = Epochs()
-    epochs.state(state(SECOND, 60), 60.0)
+    tell(epochs, state(SECOND, 60), 60.0)
     epochs.record(first_record(FIRST, None), 60.0)
     epochs.record(first_record(SECOND, FIRST), 61.0)
-    assert epochs.state(state(FIRST), 62.0) == []
+    assert tell(epochs, state(FIRST), 62.0) == []
     assert epochs.present == SECOND
 
 
 def test_what_is_known_survives_a_restart_of_c5() -> None:
     before = running()
-    before.state(state(BEGUN_ANEW, 60), 60.0)
+    tell(before, state(BEGUN_ANEW, 60), 60.0)
     known = [Epoch(**{name: getattr(e, name) for name in Epoch.__slots__}) for e in before.known.values()]
     epochs = Epochs(known, before.present, 0.0)
     found: list[Finding] = epochs.record(first_record(BEGUN_ANEW, None), 1.0)

@@ -32,7 +32,6 @@ from tests.unit.c5.kit import (
     EPOCH,
     NEXT_EPOCH,
     NOON_US,
-    UNSYNCHRONISED,
     Gateway,
     Site,
     give,
@@ -187,6 +186,25 @@ def test_a_synchronised_clock_fixes_the_time_of_all_records_of_its_epoch(tmp_pat
         began_us + 2_000_000,
     ]
     assert [held.record.occurred_us for held in newest] == [78, NOON_US + 10_000_500, NOON_US, 77]
+
+
+def test_what_is_stored_tells_when_its_epoch_began_where_a_record_needs_to_know_it(
+    tmp_path: Path, gateway: Gateway
+) -> None:
+    unset = Clock(0, 2**32 - 1, 2_000)
+    early, fixed, late = (
+        gateway.record(clock=unset),
+        gateway.record(clock=Clock(2, 50, 60_000), occurred_us=NOON_US),
+        gateway.record(clock=unset),
+    )
+    began_us = {EPOCH: NOON_US - 60_000_000}
+    told = [store(tmp_path, batch(Lane.ALARM, [wire]))[0].began_us for wire in (early, fixed, late)]
+    assert told == [{}, {}, began_us]
+    together = [
+        gateway.record(clock=unset),
+        gateway.record(clock=Clock(2, 50, 90_000), occurred_us=NOON_US + 30_000_000),
+    ]
+    assert store(tmp_path, batch(Lane.ALARM, together))[0].began_us == began_us
 
 
 def test_a_centre_knows_everything_again_after_a_restart(tmp_path: Path, site: Site, gateway: Gateway) -> None:
@@ -424,8 +442,3 @@ def test_two_receivers_on_one_ledger_are_refused(tmp_path: Path) -> None:
             await Ledger.open(tmp_path)
 
     with_ledger(tmp_path, work)
-
-
-def test_an_unsynchronised_record_has_its_signed_time_until_a_clock_is_known(gateway: Gateway) -> None:
-    content = believed(gateway.record(clock=UNSYNCHRONISED, occurred_us=77)).record
-    assert reading.corrected(content, None) == 77

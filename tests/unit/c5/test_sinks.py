@@ -14,7 +14,7 @@ from gateway.c5.verifier import Verified
 from gateway.event import Lane
 from gateway.signing import cose, record
 from gateway.signing.record import Record
-from tests.unit.c5.kit import EPOCH, NOON_US, Gateway
+from tests.unit.c5.kit import EPOCH, NOON_US, UNSYNCHRONISED, Gateway
 
 
 def committed(*wires: bytes, outcome: Outcome | None = None, lane: Lane = Lane.ALARM) -> Committed:
@@ -64,6 +64,21 @@ def test_a_line_says_everything_that_the_record_says(gateway: Gateway) -> None:
         "repeat_of": None,
         "contradicts": False,
     }
+
+
+def test_a_record_whose_clock_knew_less_than_another_of_its_epoch_has_its_corrected_time_beside_the_signed_one(
+    gateway: Gateway,
+) -> None:
+    wires = gateway.record(clock=UNSYNCHRONISED, occurred_us=0), gateway.record()
+    unknown, known = Outcome(), Outcome(began_us={EPOCH: NOON_US - 1_000_000})
+    found = [[json.loads(line) for line in lines(committed(*wires, outcome=outcome))] for outcome in (unknown, known)]
+    assert [(line["occurred"], line.get("corrected")) for lines_ in found for line in lines_] == [
+        ("1970-01-01T00:00:00.000000Z", None),
+        ("2026-09-21T14:13:20.000000Z", None),
+        ("1970-01-01T00:00:00.000000Z", "2026-09-21T14:13:20.000000Z"),
+        ("2026-09-21T14:13:20.000000Z", None),
+    ]
+    assert "corrected" not in found[0][0]
 
 
 def test_repeated_records_have_no_line_and_told_happenings_name_the_first(gateway: Gateway) -> None:

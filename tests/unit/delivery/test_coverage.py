@@ -1,7 +1,7 @@
 """What a receipt's ranges mean to the gateway that they speak of."""
 
-from gateway.delivery.coverage import Claim, Missing, UpTo, judge
-from gateway.delivery.item import Run
+from gateway.delivery.coverage import Claim, Coverage, Missing, UpTo, judge
+from gateway.delivery.item import Declared, Run
 from gateway.errors import Refused
 from gateway.event import Lane
 
@@ -59,3 +59,28 @@ def test_missing_records_that_were_never_signed_are_not_lacking() -> None:
     assert _judge({}, {Lane.ALARM: [(NOW, 4, 2**63 - 1), (NOW, 6, 8), (STRANGE, 1, 1)]}) == Claim(
         (), (Run(Lane.ALARM, 2, 4, 5),), ((Lane.ALARM, (STRANGE, 1, 1)),)
     )
+
+
+def test_what_was_dropped_is_neither_sent_nor_news_when_a_receipt_covers_it() -> None:
+    coverage = Coverage([Run(Lane.STATUS, 1, 1, 4)])
+    coverage.forgo([Run(Lane.STATUS, 1, 5, 9)], by=(1, 10))
+    assert coverage.left_of(Run(Lane.STATUS, 1, 1, 12)) == [Run(Lane.STATUS, 1, 10, 12)]
+    assert coverage.add([Run(Lane.STATUS, 1, 1, 9)]) == [], "no device is told that C5 has it"
+
+
+def test_what_a_declaration_tells_c5_is_not_told_twice_until_c5_has_the_declaration() -> None:
+    dropped = Run(Lane.TELEMETRY, 1, 1, 9)
+    coverage = Coverage(declared=[Declared(dropped, (1, 10))])
+    assert coverage.untold(Run(Lane.TELEMETRY, 1, 3, 12)) == [Run(Lane.TELEMETRY, 1, 10, 12)]
+    assert coverage.untold(Run(Lane.TELEMETRY, 2, 1, 9)) == [Run(Lane.TELEMETRY, 2, 1, 9)], "another epoch"
+    coverage.add([Run(Lane.STATUS, 1, 1, 10)])
+    assert coverage.untold(dropped) == [dropped], "should it ask all the same, it is told once more"
+
+
+def test_a_declaration_that_a_newer_one_replaces_leaves_nothing_untold() -> None:
+    coverage = Coverage()
+    coverage.forgo([Run(Lane.TELEMETRY, 1, 1, 9)], by=(1, 10))
+    coverage.forgo([Run(Lane.TELEMETRY, 1, 1, 19)], by=(1, 11))
+    coverage.forgo([Run(Lane.STATUS, 1, 10, 10)], by=(1, 12))
+    assert coverage.untold(Run(Lane.TELEMETRY, 1, 1, 19)) == []
+    assert coverage.untold(Run(Lane.STATUS, 1, 10, 10)) == []

@@ -3,14 +3,18 @@
 from collections.abc import Iterable
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.delivery.item import After, Item, Run
-from gateway.delivery.schedule import FRESH_MAX, SEQUENCE_MAX, UNRECEIPTED_MAX, Batch, Schedule
+from gateway.delivery.lane import FRESH_MAX, Batch
+from gateway.delivery.pace import SEQUENCE_MAX, Pace
+from gateway.delivery.schedule import UNRECEIPTED_MAX, Schedule
 from gateway.event import Lane
 
 ALARM, STATUS, TELEMETRY = Lane
+WIDE = 1_000_000  # bytes: a window that never limits
 
 
 def _item(lane: Lane, sequence: int, ordinal: int = 1, size: int = 100) -> Item:
@@ -21,9 +25,14 @@ def _items(lane: Lane, first: int, last: int, ordinal: int = 1, size: int = 100)
     return [_item(lane, sequence, ordinal, size) for sequence in range(first, last + 1)]
 
 
+def _schedule() -> Schedule:
+    """Return a schedule on a link that bears everything."""
+    return Schedule(pace=Pace(start=WIDE))
+
+
 def _connected(receive_maximum: int = 20, stored: Iterable[Item] = ()) -> Schedule:
     """Return a schedule whose connection has just begun, and which has read what is stored."""
-    schedule = Schedule()
+    schedule = _schedule()
     schedule.connected(receive_maximum)
     _read(schedule, list(stored))
     return schedule
@@ -51,7 +60,7 @@ def _sent(schedule: Schedule) -> list[Run]:
 
 def _batches(schedule: Schedule) -> list[Batch]:
     sent = []
-    while (batch := schedule.next()) is not None:
+    while (batch := schedule.next(0.0)) is not None:
         sent.append(batch)
     return sent
 
@@ -59,17 +68,18 @@ def _batches(schedule: Schedule) -> list[Batch]:
 def test_a_record_signed_just_now_leaves_alone_and_at_once() -> None:
     schedule = _connected()
     schedule.offer(_item(ALARM, 1))
-    assert schedule.next() == Batch(Run(ALARM, 1, 1, 1), b"\x01" * 100, 1, 2)
-    assert schedule.next() is None
+    (batch,) = _batches(schedule)
+    assert (batch.run, batch.payload, batch.count) == (Run(ALARM, 1, 1, 1), b"\x01" * 100, 1)
+    assert schedule.next(0.0) is None
 
 
 def test_without_a_connection_nothing_leaves_and_nothing_is_kept() -> None:
-    schedule = Schedule()
+    schedule = _schedule()
     schedule.offer(_item(ALARM, 1))
-    assert schedule.next() is None
+    assert schedule.next(0.0) is None
     assert schedule.want() == []
     schedule.connected(20)
-    assert schedule.next() is None
+    assert schedule.next(0.0) is None
     assert schedule.want() == [After(ALARM, None), After(STATUS, None), After(TELEMETRY, None)]
     assert schedule.want() == [], "each is wanted once"
 
@@ -102,7 +112,7 @@ def test_an_acknowledgement_frees_a_slot_for_the_gravest_first() -> None:
     schedule = _connected(1, _items(TELEMETRY, 1, 2, size=SEQUENCE_MAX))
     (first,) = _batches(schedule)
     schedule.offer(_item(ALARM, 1))
-    assert schedule.next() is None
+    assert schedule.next(0.0) is None
     schedule.acknowledged(first, 0.0)
     assert _sent(schedule) == [Run(ALARM, 1, 1, 1)]
 
@@ -111,7 +121,7 @@ def test_a_backlog_travels_in_sequences_of_16_kib_of_one_epoch_each() -> None:
     stored = [*_items(TELEMETRY, 4, 7, ordinal=1, size=5000), *_items(TELEMETRY, 1, 2, ordinal=2, size=5000)]
     schedule = _connected(20, stored)
     sent: list[Run] = []
-    while (batch := schedule.next()) is not None:
+    while (batch := schedule.next(0.0)) is not None:
         sent.append(batch.run)
         schedule.acknowledged(batch, 0.0)
     assert sent == [Run(TELEMETRY, 1, 4, 6), Run(TELEMETRY, 1, 7, 7), Run(TELEMETRY, 2, 1, 2)]
@@ -138,13 +148,87 @@ def test_telemetry_that_fills_a_publish_does_not_wait_for_an_answer() -> None:
     assert _sent(schedule) == [Run(TELEMETRY, 1, 2, 2)]
 
 
+def test_telemetry_that_is_being_read_waits_until_it_fills_a_publish() -> None:
+    stored = _items(TELEMETRY, 1, 400)
+    schedule = _schedule()
+    schedule.connected(20)
+    (want,) = (want for want in schedule.want() if want.lane is TELEMETRY)
+    schedule.loaded(want, stored[:200], complete=False)
+    (first,) = _batches(schedule)
+    assert first.run == Run(TELEMETRY, 1, 1, 163)
+    (want,) = schedule.want()
+    schedule.acknowledged(first, 0.0)
+    assert _sent(schedule) == []
+    schedule.loaded(want, stored[200:], complete=False)
+    assert _sent(schedule) == [Run(TELEMETRY, 1, 164, 326)]
+
+
+def test_a_fresh_alarm_goes_past_a_full_window_and_past_the_alarms_that_waited() -> None:
+    stored = [*_items(ALARM, 1, 9, size=300), *_items(STATUS, 1, 2, size=300), *_items(TELEMETRY, 1, 9, size=300)]
+    schedule = Schedule()
+    schedule.connected(20)
+    _read(schedule, stored)
+    assert _sent(schedule) == [Run(ALARM, 1, 1, 1), Run(ALARM, 1, 2, 2)], "a kibibyte"
+    schedule.offer(_item(ALARM, 10))
+    schedule.offer(_item(ALARM, 11))
+    assert _sent(schedule) == [Run(ALARM, 1, 10, 11)]
+
+
+def test_what_waits_for_room_in_the_window_is_not_overtaken_by_a_lane_below() -> None:
+    schedule = Schedule()
+    schedule.connected(20)
+    _read(schedule, [*_items(STATUS, 1, 2, size=600), *_items(TELEMETRY, 1, 9, size=10)])
+    (first,) = _batches(schedule)
+    assert first.run == Run(STATUS, 1, 1, 1), "and the telemetry would have had room beside it"
+    schedule.acknowledged(first, 1.0)
+    assert _sent(schedule) == [Run(STATUS, 1, 2, 2), Run(TELEMETRY, 1, 1, 9)]
+
+
+def test_of_the_alarms_that_waited_one_publish_is_always_on_its_way() -> None:
+    schedule = Schedule()
+    schedule.connected(20)
+    _read(schedule, _items(TELEMETRY, 1, 9, size=900))
+    assert _sent(schedule) == [Run(TELEMETRY, 1, 1, 1)]
+    schedule.carry(frozenset({STATUS, TELEMETRY}))
+    schedule.carry(frozenset(Lane))
+    _read(schedule, _items(ALARM, 1, 3, size=900))
+    assert _sent(schedule) == [Run(ALARM, 1, 1, 1)]
+
+
+def test_alarms_that_waited_leave_a_slot_to_one_signed_just_now() -> None:
+    schedule = _connected(8, _items(ALARM, 1, 9, size=SEQUENCE_MAX))
+    assert len(_sent(schedule)) == 7
+    schedule.offer(_item(ALARM, 10))
+    assert _sent(schedule) == [Run(ALARM, 1, 10, 10)]
+
+
+def test_what_goes_out_besides_takes_room_until_it_is_answered() -> None:
+    schedule = Schedule()
+    schedule.connected(20)
+    state = schedule.besides(900, 0.0)
+    _read(schedule, _items(TELEMETRY, 1, 1))
+    assert schedule.next(0.0) is None
+    schedule.answered(state, 1.0)
+    assert _sent(schedule) == [Run(TELEMETRY, 1, 1, 1)]
+
+
+def test_a_publish_is_half_as_long_after_a_disconnect_however_often_that_is_told() -> None:
+    schedule = _schedule()
+    schedule.connected(20)
+    schedule.disconnected()
+    schedule.disconnected()
+    schedule.connected(20)
+    _read(schedule, _items(STATUS, 1, 200))
+    assert _sent(schedule) == [Run(STATUS, 1, 1, 81), Run(STATUS, 1, 82, 162), Run(STATUS, 1, 163, 200)]
+
+
 def test_a_sequence_has_no_holes() -> None:
     stored = [_item(STATUS, n) for n in (1, 2, 4, 5, 9)]
     assert _sent(_connected(20, stored)) == [Run(STATUS, 1, 1, 2), Run(STATUS, 1, 4, 5), Run(STATUS, 1, 9, 9)]
 
 
 def test_a_broker_s_packet_limit_bounds_a_sequence_but_never_stops_a_record() -> None:
-    schedule = Schedule()
+    schedule = _schedule()
     schedule.connected(20, 250)
     _read(schedule, [*_items(STATUS, 1, 3), _item(STATUS, 4, size=4000)])
     assert _sent(schedule) == [Run(STATUS, 1, 1, 2), Run(STATUS, 1, 3, 3), Run(STATUS, 1, 4, 4)]
@@ -210,6 +294,19 @@ def test_what_is_receipted_while_it_waits_to_be_sent_is_not_sent() -> None:
     assert _sent(schedule) == [Run(STATUS, 1, 1, 1), Run(STATUS, 1, 5, 5)]
 
 
+@pytest.mark.parametrize("lane", Lane)
+def test_what_is_receipted_while_it_waits_holds_up_nothing_behind_it(lane: Lane) -> None:
+    older, newer = _item(lane, 1), _item(lane, 2)
+    schedule = _connected(stored=[older])
+    schedule.offer(newer)
+    schedule.receipted([Run(lane, 1, 1, 1)])
+    assert _sent(schedule) == [Run(lane, 1, 2, 2)]
+    schedule = _connected(stored=[older])
+    schedule.offer(newer)
+    schedule.receipted([Run(lane, 1, 2, 2)])
+    assert _sent(schedule) == [Run(lane, 1, 1, 1)]
+
+
 def test_a_new_connection_sends_everything_unreceipted_again() -> None:
     stored = [*_items(ALARM, 1, 2), *_items(STATUS, 1, 3)]
     schedule = _connected(20, stored)
@@ -217,7 +314,7 @@ def test_a_new_connection_sends_everything_unreceipted_again() -> None:
     schedule.acknowledged(first, 1.0)
     schedule.receipted([Run(STATUS, 1, 1, 1)])
     schedule.disconnected()
-    assert schedule.next() is None
+    assert schedule.next(0.0) is None
     schedule.connected(20)
     schedule.acknowledged(second, 2.0)  # late news of the connection before
     assert schedule.deadline is None
@@ -226,7 +323,7 @@ def test_a_new_connection_sends_everything_unreceipted_again() -> None:
 
 
 def test_a_reading_that_was_asked_for_before_the_connection_ended_is_not_taken() -> None:
-    schedule = Schedule()
+    schedule = _schedule()
     schedule.connected(20)
     before = schedule.want()
     schedule.disconnected()
@@ -303,11 +400,22 @@ def test_what_is_missing_but_in_flight_or_at_hand_is_on_its_way_already() -> Non
 
 def test_what_is_missing_and_was_never_sent_on_this_connection_comes_with_the_backlog() -> None:
     stored = _items(STATUS, 1, 3)
-    schedule = Schedule()
+    schedule = _schedule()
     schedule.connected(20)
     schedule.requested(Run(STATUS, 1, 1, 3), 0.0)
     assert [want for want in _read(schedule, stored) if want.lane is STATUS] == [After(STATUS, None)]
     assert _sent(schedule) == [Run(STATUS, 1, 1, 3)]
+
+
+def test_what_a_salvage_puts_behind_a_reading_that_is_under_way_goes_when_that_has_passed_it_by() -> None:
+    schedule = _schedule()
+    schedule.connected(20)
+    (want,) = (want for want in schedule.want() if want.lane is ALARM)
+    salvaged, newer = _item(ALARM, 7), _item(ALARM, 1, ordinal=5)
+    assert schedule.requested(Run(ALARM, 1, 7, 7), 0.0) == []
+    schedule.loaded(want, [newer], complete=True)
+    _read(schedule, [salvaged, newer])
+    assert _sent(schedule) == [Run(ALARM, 5, 1, 1), Run(ALARM, 1, 7, 7)]
 
 
 def test_being_asked_for_again_and_again_never_makes_more_repeats_than_records() -> None:
@@ -333,7 +441,7 @@ def test_being_asked_for_again_and_again_never_makes_more_repeats_than_records()
 
 
 def test_records_committed_while_the_backlog_is_read_are_neither_lost_nor_sent_twice() -> None:
-    schedule = Schedule()
+    schedule = _schedule()
     schedule.connected(20)
     want = next(want for want in schedule.want() if want.lane is STATUS)
     schedule.offer(_item(STATUS, 3))  # after the reading's snapshot
@@ -346,7 +454,7 @@ def test_records_committed_while_the_backlog_is_read_are_neither_lost_nor_sent_t
 
 
 def test_an_alarm_offered_while_the_backlog_is_read_goes_once() -> None:
-    schedule = Schedule()
+    schedule = _schedule()
     schedule.connected(20)
     want = schedule.want()[0]
     schedule.offer(_item(ALARM, 3))
@@ -357,7 +465,7 @@ def test_an_alarm_offered_while_the_backlog_is_read_goes_once() -> None:
 
 def test_a_long_backlog_is_read_a_piece_at_a_time() -> None:
     stored = _items(TELEMETRY, 1, 40, size=8192)
-    schedule = Schedule()
+    schedule = _schedule()
     schedule.connected(100)
     positions = []
     sent: list[int] = []
@@ -385,7 +493,7 @@ def test_more_fresh_records_than_memory_holds_come_from_the_outbox_in_their_orde
         assert _read(schedule, stored) == [After(lane, None)]
         schedule.acknowledged(blocking, 0.0)
         sent: list[int] = []
-        while (batch := schedule.next()) is not None:
+        while (batch := schedule.next(0.0)) is not None:
             sent += range(batch.run.first, batch.run.last + 1)
             schedule.acknowledged(batch, 0.0)
         assert sent == list(range(1, FRESH_MAX + 21)), lane
@@ -445,7 +553,7 @@ def test_what_is_in_flight_when_the_centre_returns_still_holds_its_slot() -> Non
     (batch,) = _batches(schedule)
     schedule.silent(silent=False)
     _read(schedule, _items(ALARM, 1, 1))
-    assert schedule.next() is None
+    assert schedule.next(0.0) is None
     schedule.acknowledged(batch, 0.0)
     assert _sent(schedule) == [Run(ALARM, 1, 1, 1)]
 
@@ -464,7 +572,7 @@ class _World:
     """An outbox, a broker that loses, and a C5, around one schedule; whatever happens, nothing is lost."""
 
     def __init__(self) -> None:
-        self.schedule = Schedule()
+        self.schedule = _schedule()
         self.stored: list[Item] = []
         self.signed = dict.fromkeys(Lane, 0)
         self.flight: list[Batch] = []
@@ -500,7 +608,7 @@ class _World:
             self.schedule.loaded(want, found[:at_once], complete=len(found) <= at_once)
 
     def send(self) -> None:
-        while (batch := self.schedule.next()) is not None:
+        while (batch := self.schedule.next(self.now)) is not None:
             self.flight.append(batch)
             for sequence in range(batch.run.first, batch.run.last + 1):
                 place = (batch.run.lane, sequence)

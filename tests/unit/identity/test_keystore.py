@@ -18,7 +18,16 @@ from cryptography.hazmat.primitives.serialization import (
 
 from certs.authority import Authority, Issued, Role
 from gateway.errors import CertificateError
-from gateway.identity.keystore import Own, Tls, load_anchors, load_identity, load_revocations, read_private, read_tls
+from gateway.identity.keystore import (
+    Own,
+    Tls,
+    load_anchors,
+    load_identity,
+    load_revocations,
+    read_private,
+    read_tls,
+    validity,
+)
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -148,3 +157,23 @@ def test_a_tls_certificate_tells_its_name_and_its_days_left(issued: Issued) -> N
     assert tls == Tls("pa-dar-0017", datetime(2025, 12, 31, 23, 0, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
     assert tls.days_left(NOW) == 213
     assert tls.days_left(datetime(2027, 1, 1, 0, 0, 1, tzinfo=UTC)) == -1
+
+
+def test_a_certificate_that_has_ended_by_a_clock_that_nobody_set_is_used_all_the_same(issued: Issued) -> None:
+    assert issued.signing_certificate is not None
+    assert issued.signing_key is not None
+    anchors, files = load_anchors(issued.trust_anchors), (issued.signing_certificate, issued.signing_key)
+    late = datetime(2066, 1, 1, tzinfo=UTC)
+    own = load_identity(*files, role="gateway", anchors=anchors, at=late, sure=False)
+    assert own.identity.name == "pa-dar-0017"
+    assert refused(issued, at=late).what.endswith("a certificate expired on 2027-01-01 00:00 UTC")
+
+
+def test_all_of_our_certificates_together_are_valid_from_the_latest_beginning_to_the_earliest_end(
+    tmp_path: Path,
+) -> None:
+    authority = Authority.create(tmp_path, at=MADE)
+    long, short = (authority.issue("gateway", name, days=days, at=MADE) for name, days in (("gw-1", 365), ("gw-2", 30)))
+    begin, end = datetime(2025, 12, 31, 23, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)
+    assert validity(long.tls_certificate, short.tls_certificate) == (begin, end)
+    assert validity(short.signing_certificate, None) == (begin, end)

@@ -17,6 +17,7 @@ import pytest
 from firmware_sim.broker import Embedded, Mosquitto, access_list
 from gateway.errors import LinkError
 from gateway.mqtt import Broker, Connection, Message, Will
+from gateway.mqtt.explain import explain_end
 from tests.support.brokers import Site, need_mosquitto
 from tests.support.proxy import Proxy
 
@@ -442,6 +443,8 @@ def test_tls_to_a_plain_port_and_plain_to_a_tls_port_are_told_apart(site: Site) 
 
 CONNACK_5 = bytes.fromhex("2003 00 00 00")
 CONNACK_311 = bytes.fromhex("2002 00 00")
+PINGREQ, PINGRESP = bytes.fromhex("C000"), bytes.fromhex("D000")
+TAKEN_OVER = explain_end(0x8E, "Session taken over")
 
 
 class Script:
@@ -467,7 +470,9 @@ class Script:
             writer.write(self._answers[level])
             if self._after and await reader.read(4096):
                 writer.write(self._after)
-            await reader.read(4096)
+            while piece := await reader.read(4096):
+                if piece.endswith(PINGREQ):
+                    writer.write(PINGRESP)
 
 
 def test_auto_takes_the_older_protocol_where_the_newer_is_refused_and_only_there() -> None:
@@ -501,6 +506,22 @@ def test_what_the_broker_allows_is_read_from_its_answer() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("server_keep_alive", ["0000", "0E10"])
+def test_a_broker_with_more_patience_than_we_have_changes_nothing(server_keep_alive: str) -> None:
+    async def main() -> None:
+        async with Script({5: bytes.fromhex(f"2006 00 00 03 13 {server_keep_alive}")}) as broker:
+            end = End()
+            connection = await connect(broker, end, keepalive=1)
+            began = asyncio.get_running_loop().time()
+            connection.publish(ALARM, b"x", on_ack=None)
+            connection.publish(ALARM, b"x", on_ack=None)
+            await end.until(lambda: bool(end.closed))
+            assert end.closed == [f"{broker}: it did not acknowledge a message within 1 s"]
+            assert asyncio.get_running_loop().time() - began >= 1.0
+
+    asyncio.run(main())
+
+
 def test_a_refused_subscription_is_named() -> None:
     async def main() -> None:
         async with Script({5: CONNACK_5}, after=bytes.fromhex("9005 0001 00 01 87")) as broker:
@@ -512,10 +533,26 @@ def test_a_refused_subscription_is_named() -> None:
     asyncio.run(main())
 
 
+def test_a_subscription_that_is_never_answered_ends_the_connection_within_the_keep_alive() -> None:
+    async def main() -> None:
+        puback = bytes.fromhex("4003 0001 00")  # it takes what it is given, and answers pings
+        async with Script({5: CONNACK_5}, after=puback) as broker:
+            end = End()
+            connection = await connect(broker, end, keepalive=1)
+            connection.publish(ALARM, b"x", on_ack=None)
+            with pytest.raises(LinkError, match="it did not answer a subscription within 1 s"):
+                async with asyncio.timeout(5):
+                    await connection.subscribe(["c5/v1/centre"])
+            connection.abort()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("packet", "reason"),
     [
-        ("E001 8E", "it ended the connection (session taken over)"),
+        ("E001 8E", f"{TAKEN_OVER[0]}. {TAKEN_OVER[1]}"),
+        ("E001 82", "it ended the connection: protocol error (0x82)"),
         ("30FFFFFF7F", "it sent a message of 268435455 bytes"),
         ("30FFFFFFFF7F", "it sent what is not MQTT 5"),
         ("3005 0002 FFFF 00", "it sent a topic that is not UTF-8"),

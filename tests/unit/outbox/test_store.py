@@ -19,8 +19,9 @@ from gateway.errors import StoreError
 from gateway.event import Lane
 from gateway.outbox import statements
 from gateway.outbox.inspect import FILE
+from gateway.outbox.pending import MEMORY_ALARMS_ONLY, MEMORY_MAX
 from gateway.outbox.statements import READ_ROWS
-from gateway.outbox.store import MEMORY_ALARMS_ONLY, MEMORY_MAX, Outbox
+from gateway.outbox.store import Outbox
 from gateway.signing.message import Head
 
 ALARM, STATUS, TELEMETRY = Lane
@@ -330,6 +331,7 @@ def test_a_receipt_that_comes_before_the_commit_still_leaves_nothing_but_the_hea
 async def _fill(box: Outbox) -> None:
     """Let the disk have no more room: SQLite says so from here on, as on ENOSPC."""
     assert box._database is not None
+    await _until(lambda: box._bound)
     await box._database.submit(lambda c: c.execute("PRAGMA max_page_count = 1").fetchall())
 
 
@@ -413,7 +415,7 @@ def test_what_c5_receipts_while_the_disk_fails_leaves_memory_but_its_counters_ar
             box.append(_entry(box, sequence, device=_device(sequence, sequence), event_number=sequence))
         await _until(lambda: box.trouble is not None)
         box.receipted([Run(ALARM, 1, 1, 29)])
-        assert box._waiting_bytes == 0
+        assert box._pending.size == 0
         box.remember([DeviceState("0c500043", 4, b"t", 0, False, 0)])
         await _make_room(box)
         await _until(lambda: box.trouble is None)
@@ -451,21 +453,21 @@ def test_memory_that_stands_in_for_a_disk_is_bounded_and_its_last_half_is_for_al
         while box.room(STATUS):
             sequence += 1
             box.append(_entry(box, sequence, size=4000))
-        assert MEMORY_ALARMS_ONLY <= box._waiting_bytes < MEMORY_ALARMS_ONLY + 4000
+        assert MEMORY_ALARMS_ONLY <= box._pending.size < MEMORY_ALARMS_ONLY + 4000
         assert not box.room(TELEMETRY)
         while box.room(ALARM):
             sequence += 1
             box.append(_entry(box, sequence, size=4000))
-        assert MEMORY_MAX <= box._waiting_bytes < MEMORY_MAX + 4000
+        assert MEMORY_MAX <= box._pending.size < MEMORY_MAX + 4000
         box.receipted([Run(ALARM, 1, 1, sequence)])
         assert box.room(STATUS)
-        assert box._waiting_bytes == 0
+        assert box._pending.size == 0
 
     _run(tmp_path, story)
 
 
 def test_a_store_that_can_t_be_opened_leaves_a_gateway_without_a_disk_until_it_can(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(b"this is no database at all" * 100)
+    (tmp_path / FILE).mkdir()
 
     async def story(box: Outbox) -> Any:
         assert box.trouble is not None
@@ -475,7 +477,7 @@ def test_a_store_that_can_t_be_opened_leaves_a_gateway_without_a_disk_until_it_c
             box.append(_entry(box, sequence, stored=lambda sequence=sequence: told.append(sequence)))
         assert [item.sequence for item in (await box.read(After(ALARM, None)))[0]] == [1, 2]
         assert told == []
-        (tmp_path / FILE).unlink()
+        (tmp_path / FILE).rmdir()
         await _until(lambda: box.trouble is None)
         assert told == [1, 2]
         return box.start

@@ -1,128 +1,26 @@
 """The uplink between a recorder, an outbox, a broker and a C5, all real but for the wire."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
-from typing import Any, TypeVar
 
 import pytest
 
-from gateway.control.authorise import Speakers
-from gateway.delivery.coverage import Coverage
 from gateway.delivery.item import Entry, Item, Run
-from gateway.delivery.link import CentreWatch
-from gateway.delivery.schedule import Schedule
 from gateway.event import Event, Lane
 from gateway.signing import message
-from gateway.signing.certificate import Anchors
 from gateway.signing.chain import Chain
-from gateway.signing.chains import encode_chains
 from gateway.signing.message import Receipt
 from gateway.signing.record import Clock as Quality
-from gateway.tasks.recorder import Recorder
-from gateway.tasks.said import RECORD_TYPE, SEQUENCE_TYPE, Self
-from gateway.tasks.uplink import Uplink
-from gateway.topics import Route
-from tests.support.memory import C5, NOW_US, Broker, Clock, Holder, Store, make_holders, settle
+from gateway.tasks import said
+from gateway.tasks.said import RECORD_TYPE, SEQUENCE_TYPE
+from tests.support.memory import C5, NOW_US, Broker, make_holders, settle
+from tests.support.uplink import EPOCH, OLD, RECEIPT, ROUTE, Holders, Life, live
 
-T = TypeVar("T")
 ALARM, STATUS, TELEMETRY = Lane
-EPOCH = bytes.fromhex("0000000201020304")
-OLD = bytes.fromhex("00000001ffffffff")
-ROUTE = Route("senafront", "yaviza", "gw-1")
-RECEIPT = ROUTE.topic("receipt")
 
 
 @pytest.fixture(scope="module")
-def holders(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, Holder]]:
+def holders(tmp_path_factory: pytest.TempPathFactory) -> Holders:
     return make_holders(tmp_path_factory.mktemp("authority"))
-
-
-class Life:
-    """One gateway's uplink and everything it touches."""
-
-    def __init__(self, holders: tuple[bytes, dict[str, Holder]], broker: Broker, **options: Any) -> None:
-        anchors, people = holders
-        self.clock = Clock()
-        self.broker = broker
-        self.store = Store()
-        self.c5 = C5(people["c5-a"], "gw-1", self.clock)
-        self.people = people
-        own = people["gw-1"]
-        self.recorder = Recorder(
-            {lane: Chain("gw-1", EPOCH, lane, None, own.signer) for lane in Lane},
-            2,
-            self.store,
-            lambda age_ms: (NOW_US - age_ms * 1000, Quality(2, 5, 0)),
-            None,
-        )
-        coverage = Coverage()
-        self.schedule = Schedule(coverage)
-        receivers = options.pop("receivers", ["*"])
-        self.uplink = Uplink(
-            own=Self(ROUTE, EPOCH, 2, 2, own.signer, encode_chains([own.chain]), datetime(2026, 1, 1, tzinfo=UTC), 30),
-            brokers=options.pop("brokers", ["a"]),
-            dial=broker.dial,
-            schedule=self.schedule,
-            coverage=coverage,
-            recorder=self.recorder,
-            store=self.store,
-            speakers=Speakers("gw-1", Anchors.load(anchors), receivers),
-            watch=CentreWatch(90, self.clock.now),
-            ordinals={OLD: 1},
-            clock=self.clock,
-            random=lambda: 0.0,
-            **options,
-        )
-        self.recorder.offer = self.uplink.offer
-
-    async def passes(self, seconds: float) -> None:
-        """Let time pass a second at a time."""
-        until = self.clock.now + seconds
-        while self.clock.now < until:
-            self.clock.now = min(until, self.clock.now + 1.0)
-            self.uplink._wake.set()
-            await settle()
-
-    def press(self) -> None:
-        self.recorder.record(Event("panic.pressed", "0c500042"))
-
-    def trouble(self, count: int = 1) -> None:
-        for _ in range(count):
-            self.recorder.record(Event("power.lost", "0c500042"))
-
-    def receipt(self, **more: Any) -> None:
-        """C5 has everything that was signed."""
-        up_to = {lane: [(EPOCH, self.recorder.sequence(lane))] for lane in Lane if self.recorder.sequence(lane)}
-        self.c5.receipt(self.broker.connection, RECEIPT, **{"up_to": up_to, **more})
-
-
-def _live(
-    holders: tuple[bytes, dict[str, Holder]],
-    story: Callable[[Life], Coroutine[Any, Any, T]],
-    broker: Broker | None = None,
-    *,
-    introduced: bool = True,
-    **options: Any,
-) -> T:
-    async def life() -> T:
-        living = Life(holders, broker or Broker(), **options)
-        task = asyncio.create_task(living.uplink.run())
-        await settle()
-        if introduced and living.broker.connections:
-            living.c5.introduce(living.broker.connection)
-        try:
-            return await story(living)
-        finally:
-            task.cancel()
-            async with asyncio.timeout(5):
-                await asyncio.wait([task])
-            assert task.cancelled(), task
-
-    return asyncio.run(life())
-
-
-Holders = tuple[bytes, dict[str, Holder]]
 
 
 def test_a_connection_begins_with_certificates_and_a_state_and_ends_with_a_goodbye(holders: Holders) -> None:
@@ -130,9 +28,9 @@ def test_a_connection_begins_with_certificates_and_a_state_and_ends_with_a_goodb
 
     async def story(life: Life) -> None:
         assert life.uplink.broker == "a"
-        assert broker.connection.filters == ["c5/v1/certificates/+", RECEIPT, "c5/v1/centre"]
+        assert broker.connection.filters == ["c5/v1/certificates/+", RECEIPT, "c5/v1/centre", ROUTE.topic("command")]
 
-    _live(holders, story, broker)
+    live(holders, story, broker)
     assert [(published.channel, published.retain) for published in broker.log] == [
         ("certificates", True),
         ("state", True),
@@ -160,7 +58,7 @@ def test_an_alarm_is_published_within_the_call_that_signed_it_and_a_state_follow
         assert [p.channel for p in life.broker.log[before + 4 :]] == ["state"]
         assert [state.number for state in life.broker.states()] == [1, 2, 3]
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_a_state_goes_out_every_interval(holders: Holders) -> None:
@@ -168,7 +66,7 @@ def test_a_state_goes_out_every_interval(holders: Holders) -> None:
         await life.passes(91)
         assert [round((state.time_us - NOW_US) / 1e6) for state in life.broker.states()] == [0, 30, 60, 90]
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_a_puback_is_no_delivery_and_a_receipt_is(holders: Holders) -> None:
@@ -185,7 +83,7 @@ def test_a_puback_is_no_delivery_and_a_receipt_is(holders: Holders) -> None:
         await life.passes(200)
         assert life.broker.events() == [("panic.pressed", 1)]
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_what_is_not_receipted_goes_again_after_60_s_and_on_a_new_connection(holders: Holders) -> None:
@@ -200,7 +98,7 @@ def test_what_is_not_receipted_goes_again_after_60_s_and_on_a_new_connection(hol
         assert len(life.broker.connections) == 2
         assert life.broker.events() == [("panic.pressed", 1)] * 3
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_an_outage_is_recorded_once_and_everything_signed_meanwhile_follows_as_sequences(holders: Holders) -> None:
@@ -212,7 +110,7 @@ def test_an_outage_is_recorded_once_and_everything_signed_meanwhile_follows_as_s
         life.press()
         life.trouble(5)
         await asyncio.sleep(1.1)  # the pause before another try is real time
-        assert life.uplink.troubles == {"link": "a: nobody there. Start it."}
+        assert life.uplink.troubles == ["a: nobody there. Start it."]
         broker.down.clear()
         before = len(broker.log)
         async with asyncio.timeout(5):
@@ -224,20 +122,9 @@ def test_an_outage_is_recorded_once_and_everything_signed_meanwhile_follows_as_s
         assert events[1].content_type == SEQUENCE_TYPE
         assert [said.type for said in events[1].records] == ["link.failed", *["power.lost"] * 5]
         assert broker.events("event/status")[-1] == ("link.restored", 7)
-        assert life.uplink.troubles == {}
+        assert life.uplink.troubles == []
 
-    _live(holders, story)
-
-
-def test_the_preferred_broker_is_tried_first_and_the_next_when_it_is_gone(holders: Holders) -> None:
-    broker = Broker()
-    broker.down.add("a")
-
-    async def story(life: Life) -> None:
-        assert broker.dialled == ["a", "b"]
-        assert life.uplink.broker == "b"
-
-    _live(holders, story, broker, brokers=["a", "b"])
+    live(holders, story)
 
 
 def test_a_refused_publish_is_a_trouble_is_no_delivery_and_ends_when_the_broker_takes_it(holders: Holders) -> None:
@@ -245,7 +132,7 @@ def test_a_refused_publish_is_a_trouble_is_no_delivery_and_ends_when_the_broker_
         life.broker.codes["event/alarm"] = 0x87
         life.press()
         await settle()
-        assert "not authorised" in life.uplink.troubles["refused alarm"]
+        assert "not authorised" in life.uplink.troubles[0]
         assert life.store.receipts == []
         await life.passes(10)
         assert len(life.broker.events()) >= 3, "it is tried again"
@@ -254,9 +141,9 @@ def test_a_refused_publish_is_a_trouble_is_no_delivery_and_ends_when_the_broker_
         assert ("power.lost", 1) in life.broker.events("event/status"), "the other lanes go on"
         life.broker.codes.clear()
         await life.passes(30)
-        assert life.uplink.troubles == {}
+        assert life.uplink.troubles == []
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_the_broker_s_window_is_never_burst_whatever_is_signed(holders: Holders) -> None:
@@ -267,6 +154,7 @@ def test_the_broker_s_window_is_never_burst_whatever_is_signed(holders: Holders)
         for _ in range(40):
             life.press()
             life.trouble()
+            life.uplink.reply(b"to a command")
             await life.passes(2)
         assert not broker.connection.burst
         assert broker.connection.ended is None
@@ -277,7 +165,7 @@ def test_the_broker_s_window_is_never_burst_whatever_is_signed(holders: Holders)
         assert [sequence for _type, sequence in broker.events()] == list(range(1, 41))
         assert not broker.connection.burst
 
-    _live(holders, story, broker)
+    live(holders, story, broker)
 
 
 def test_c5_gets_what_it_says_is_missing_and_not_what_is_on_its_way(holders: Holders) -> None:
@@ -294,7 +182,7 @@ def test_c5_gets_what_it_says_is_missing_and_not_what_is_on_its_way(holders: Hol
         await settle()
         assert [sequence for _type, sequence in life.broker.events("event/status")] == [1, 2, 3, 4, 2, 3, 5]
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_a_receipt_for_more_than_was_signed_is_refused_whole_and_recorded(holders: Holders) -> None:
@@ -312,7 +200,7 @@ def test_a_receipt_for_more_than_was_signed_is_refused_whole_and_recorded(holder
             {"reason": "a receipt for more than was signed", "count": 1},
         )
 
-    _live(holders, story)
+    live(holders, story)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +223,7 @@ def test_a_receipt_of_the_wrong_role_or_name_changes_nothing_and_is_recorded(
         (said,) = next(p for p in life.broker.log if p.channel == "event/status").records
         assert said.data == {"reason": reason, "count": 1}
 
-    _live(holders, story, receivers=["c5-a"])
+    live(holders, story, receivers=["c5-a"])
 
 
 def test_a_gateway_s_own_signature_is_no_receipt_and_rubbish_is_none_either(holders: Holders) -> None:
@@ -350,7 +238,7 @@ def test_a_gateway_s_own_signature_is_no_receipt_and_rubbish_is_none_either(hold
         await settle()
         assert (life.store.receipts, life.uplink.downlink.receipts) == ([], 0)
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_a_receipt_for_the_epoch_before_this_start_counts(holders: Holders) -> None:
@@ -358,7 +246,7 @@ def test_a_receipt_for_the_epoch_before_this_start_counts(holders: Holders) -> N
         life.receipt(up_to={ALARM: [(OLD, 7)]}, missing={ALARM: [(OLD, 3, 3)]})
         assert life.store.receipts == [Run(ALARM, 1, 1, 2), Run(ALARM, 1, 4, 7)]
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_a_backlog_of_the_epoch_before_this_start_is_sent_before_this_one_s(holders: Holders) -> None:
@@ -379,7 +267,7 @@ def test_a_backlog_of_the_epoch_before_this_start_is_sent_before_this_one_s(hold
         await settle()
         assert broker.events() == [("panic.silent", 1), ("panic.pressed", 1)]
 
-    _live(holders, story, broker)
+    live(holders, story, broker)
 
 
 def test_a_silent_centre_is_recorded_once_and_its_return_sends_everything_again(holders: Holders) -> None:
@@ -387,37 +275,37 @@ def test_a_silent_centre_is_recorded_once_and_its_return_sends_everything_again(
         life.press()
         life.trouble()
         await life.passes(95)
-        assert "centre" in life.uplink.troubles
+        assert "C5 has not been heard" in life.said
         assert [type_ for type_, _ in life.broker.events("event/status")].count("centre.silent") == 1
         count = len(life.broker.events("event/status"))
         await life.passes(120)
         assert len(life.broker.events("event/status")) == count, "only alarms are repeated"
         life.c5.beat(life.broker.connection)
         await settle()
-        assert "centre" not in life.uplink.troubles
+        assert "C5 has not been heard" not in life.said
         assert life.broker.events("event/status")[-3:] == [
             ("power.lost", 1), ("centre.silent", 2), ("centre.restored", 3),
         ]  # fmt: skip
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_a_recorded_heartbeat_does_not_bring_the_centre_back(holders: Holders) -> None:
     async def story(life: Life) -> None:
         stale = life.clock.now_us() - 91_000_000
         await life.passes(95)
-        assert "centre" in life.uplink.troubles
+        assert "C5 has not been heard" in life.said
         life.c5.beat(life.broker.connection, stale)
-        assert "centre" in life.uplink.troubles
+        assert "C5 has not been heard" in life.said
         life.c5.beat(life.broker.connection)
-        assert "centre" not in life.uplink.troubles
+        assert "C5 has not been heard" not in life.said
         life.clock.source = 0
         await life.passes(95)
-        assert "centre" in life.uplink.troubles
+        assert "C5 has not been heard" in life.said
         life.c5.beat(life.broker.connection, life.clock.now_us() - 95_000_000)
-        assert "centre" in life.uplink.troubles, "no newer than its last, whatever our clock is worth"
+        assert "C5 has not been heard" in life.said, "no newer than its last, whatever our clock is worth"
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_where_the_broker_confirms_code_0_counts_and_nobody_waits_for_a_centre(holders: Holders) -> None:
@@ -431,10 +319,12 @@ def test_where_the_broker_confirms_code_0_counts_and_nobody_waits_for_a_centre(h
         assert life.store.receipts == [Run(ALARM, 2, 1, 1)]
         assert told == [], "there is no stage 2"
         await life.passes(125)
-        assert life.uplink.troubles == {}
+        assert life.uplink.troubles == [
+            said.explain_nobody(ROUTE.topic("event/status")),
+        ]
         assert len(life.broker.events("event/status")) == 3, "nobody subscribed: sent again each minute"
 
-    _live(holders, story, confirmed_by_broker=True)
+    live(holders, story, confirmed_by_broker=True)
 
 
 def test_a_disk_that_can_t_be_read_is_asked_again_and_nothing_is_declared_lost(holders: Holders) -> None:
@@ -452,7 +342,7 @@ def test_a_disk_that_can_t_be_read_is_asked_again_and_nothing_is_declared_lost(h
         assert life.broker.events() == [("panic.pressed", 1)] * 2
         assert "records.unavailable" not in [type_ for type_, _ in life.broker.events("event/status")]
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_cloudevents_attributes_are_on_single_records_where_the_settings_ask_for_them(holders: Holders) -> None:
@@ -468,7 +358,7 @@ def test_cloudevents_attributes_are_on_single_records_where_the_settings_ask_for
             "subject": "0c500042",
         }
 
-    _live(holders, story, cloud_events=True)
+    live(holders, story, cloud_events=True)
 
 
 def test_a_refused_subscription_is_a_trouble_and_the_next_broker_is_tried(holders: Holders) -> None:
@@ -477,11 +367,11 @@ def test_a_refused_subscription_is_a_trouble_and_the_next_broker_is_tried(holder
 
     async def story(life: Life) -> None:
         await settle()
-        assert life.uplink.troubles == {"link": "it refused the subscription. Allow it."}
+        assert life.uplink.troubles == ["it refused the subscription. Allow it."]
         assert broker.connections[0].ended == "aborted"
         broker.refused_filter = None
 
-    _live(holders, story, broker)
+    live(holders, story, broker)
 
 
 def test_a_cancellation_is_never_lost_however_late_it_comes(holders: Holders) -> None:
@@ -520,7 +410,7 @@ def test_the_goodbye_of_a_stop_is_said_on_the_connection_that_is_up(holders: Hol
         broker.connection.drop("the link broke")
         await life.passes(3)
 
-    _live(holders, story, broker)
+    live(holders, story, broker)
     assert [state.online for state in broker.states()] == [True, True, False]
     assert broker.states()[-1].connection == len(broker.connections)
 
@@ -530,9 +420,9 @@ def test_a_refused_channel_is_a_trouble_that_names_it_and_stops_nothing_else(hol
     broker.codes["certificates"] = 0x87
 
     async def story(life: Life) -> None:
-        assert ROUTE.topic("certificates") in life.uplink.troubles["refused certificates"]
+        assert ROUTE.topic("certificates") in life.said
         life.broker.connection.drop("the broker ended it")
-        await life.passes(2)
+        await life.passes(1)
         sent = [published.channel for published in life.broker.log]
         assert sent.count("certificates") == 1, "held back on the next connection"
         life.press()
@@ -541,9 +431,24 @@ def test_a_refused_channel_is_a_trouble_that_names_it_and_stops_nothing_else(hol
         del life.broker.codes["certificates"]
         life.broker.connection.drop("once more")
         await life.passes(5)
-        assert "refused certificates" not in life.uplink.troubles
+        assert life.uplink.troubles == []
 
-    _live(holders, story, broker)
+    live(holders, story, broker)
+
+
+def test_refused_certificates_go_again_on_the_same_connection(holders: Holders) -> None:
+    broker = Broker()
+    broker.codes["certificates"] = 0x97
+
+    async def story(life: Life) -> None:
+        await life.passes(10)
+        assert [p.channel for p in broker.log].count("certificates") == 3, "after 2 and 4 more seconds"
+        broker.codes.clear()
+        await life.passes(10)
+        assert [p.channel for p in broker.log].count("certificates") == 4
+        assert (len(broker.connections), life.uplink.troubles) == (1, [])
+
+    live(holders, story, broker)
 
 
 def test_a_repeated_receipt_is_believed_and_shows_no_life(holders: Holders) -> None:
@@ -555,9 +460,9 @@ def test_a_repeated_receipt_is_believed_and_shows_no_life(holders: Holders) -> N
             life.broker.connection.say(RECEIPT, recorded)
             await life.passes(10)
         assert life.store.receipts == [Run(ALARM, 2, 1, 1)]
-        assert "centre" in life.uplink.troubles
+        assert "C5 has not been heard" in life.said
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_refused_receipts_of_many_kinds_are_one_record_a_minute(holders: Holders) -> None:
@@ -568,7 +473,7 @@ def test_refused_receipts_of_many_kinds_are_one_record_a_minute(holders: Holders
         await life.passes(30)
         assert life.broker.events("event/status") == [("receipt.refused", 1)]
 
-    _live(holders, story)
+    live(holders, story)
 
 
 def test_what_c5_lacks_of_a_store_that_was_lost_is_declared_lost_once(holders: Holders) -> None:
@@ -583,4 +488,4 @@ def test_what_c5_lacks_of_a_store_that_was_lost_is_declared_lost_once(holders: H
         ]
         assert {r.sequence for r in declared if r.type == "records.unavailable"} == {1}, "told until it is receipted"
 
-    _live(holders, story)
+    live(holders, story)

@@ -1,0 +1,171 @@
+"""A damaged database, kept beside its successor until what it holds has been salvaged, and a while longer.
+
+    outbox-corrupt-20261122T010000Z.db     set aside; a salvage of it is due, also after the next start
+    outbox-salvaged-20261122T010000Z.db    what could be read of it is in the store again
+
+The name is the only state: whatever is interrupted by a power cut is found again by it. The log (`-wal`) moves first: a
+log that were left behind alone, SQLite would delete.
+"""
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+T = TypeVar("T")
+Read = Callable[[str, int, int], bytes]  # suffix ("" or "-wal"), offset, length: fewer bytes where there are no more
+
+KEPT: Final = 2  # files set aside, whose room no budget counts
+KEPT_LOG: Final = "-found"  # a log as it was found
+_DUE, _DONE = "corrupt", "salvaged"
+_WAL_HEADER: Final = 32  # bytes; https://sqlite.org/fileformat2.html, section 4
+_FRAME_HEADER: Final = 24
+_PAGE: Final = 4096  # SQLite's default, with which every database here is made
+_MAGIC: Final = b"SQLite format 3\0" + _PAGE.to_bytes(2, "big")
+_HEADER: Final = 100  # bytes; section 1.3 of the same
+
+
+def set_aside(path: Path, stamp: str) -> Path:
+    """Move a database and its log to a dated name, and forget the oldest that were moved before. Raises OSError.
+
+    It may be open: closed afterwards, it finds no log to delete under its path.
+    """
+    aside = _name(path, _DUE, stamp)
+    log = Path(f"{path}-wal")
+    found = Path(f"{log}{KEPT_LOG}")
+    for source, target in ((found if found.exists() else log, Path(f"{aside}-wal")), (path, aside)):
+        with contextlib.suppress(FileNotFoundError):
+            source.replace(target)
+            target.chmod(0o600)
+    for left in (log, Path(f"{path}-shm"), found):
+        left.unlink(missing_ok=True)
+    for old in sorted(_asides(path, _DUE) + _asides(path, _DONE), key=_stamp)[:-KEPT]:
+        _remove(old)
+    _sync(path.parent)
+    return aside
+
+
+def due(path: Path) -> list[Path]:
+    """Return what was set aside of this database and not salvaged to the end, oldest first."""
+    return _asides(path, _DUE)
+
+
+def done(aside: Path) -> None:
+    """Note that a file is salvaged; another file than one set aside stays as it is. Raises OSError."""
+    if f"-{_DUE}-" in aside.name:
+        salvaged = aside.with_name(aside.name.replace(f"-{_DUE}-", f"-{_DONE}-"))
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{aside}{suffix}").replace(f"{salvaged}{suffix}")
+
+
+def examine(path: Path, work: Callable[[Read], T]) -> T:
+    """Run `work` on a file's and its log's bytes; what can't be read is not there."""
+    with ExitStack() as stack:
+        files: dict[str, BinaryIO] = {}
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                files[suffix] = stack.enter_context(Path(f"{path}{suffix}").open("rb"))
+
+        def read(suffix: str, offset: int, length: int) -> bytes:
+            if suffix in files:
+                with contextlib.suppress(OSError):  # a bad sector
+                    return os.pread(files[suffix].fileno(), length, offset)
+            return b""
+
+        return work(read)
+
+
+def is_alien(path: Path) -> bool:
+    """Whether a file's header is none that we make.
+
+    SQLite might take it all the same: for a file that may only be read, or for one that is longer, and so is full.
+    """
+    try:
+        header = _start(path, _HEADER)
+        size = path.stat().st_size + (log.stat().st_size if (log := Path(f"{path}-wal")).exists() else 0)
+    except FileNotFoundError:
+        return False
+    if not header or Path(f"{path}-journal").exists():  # new, or about to be rolled back
+        return False
+    return (
+        header[: len(_MAGIC)] != _MAGIC
+        or not set(header[18:20]) <= {1, 2}
+        or header[20:24] != bytes((0, 64, 32, 32))
+        or (header[24:28] == header[92:96] and int.from_bytes(header[28:32], "big") * _PAGE > size)
+        or header[44:48] not in (bytes(4), bytes((0, 0, 0, 4)))
+        or header[56:60] not in (bytes(4), bytes((0, 0, 0, 1)))
+        or header[72:92] != bytes(20)
+    )
+
+
+def keep_log(path: Path) -> None:
+    """Keep the log of a database that is to be closed as it is: SQLite would cut it back to what it believes."""
+    with contextlib.suppress(OSError):
+        Path(f"{path}-wal{KEPT_LOG}").unlink(missing_ok=True)
+        os.link(f"{path}-wal", f"{path}-wal{KEPT_LOG}")
+
+
+def is_torn(path: Path) -> bool:
+    """Whether the log of a database that is open has lost what was durable.
+
+    SQLite reads a log up to the first frame that isn't whole, and takes what follows for a commit that the power cut
+    short (https://sqlite.org/walformat.html). With synchronous=FULL a commit is durable before the next one's frames
+    are written: if a commit follows the bad frame, and more behind it, it isn't a power cut that SQLite saw.
+    """
+    log = Path(f"{path}-wal")
+    try:
+        whole = int.from_bytes(_start(Path(f"{path}-shm"), 20)[16:20], sys.byteorder)  # frames
+        with log.open("rb") as file:
+            salts = file.read(_WAL_HEADER)[16:24]
+            committed = False
+            file.seek(_WAL_HEADER + whole * (_FRAME_HEADER + _PAGE))
+            while len(header := file.read(_FRAME_HEADER)) == _FRAME_HEADER:
+                if header[8:16] == salts:
+                    if committed:
+                        return True
+                    committed = header[4:8] != bytes(4)
+                file.seek(_PAGE, os.SEEK_CUR)
+    except OSError:
+        return False
+    return False
+
+
+def _start(path: Path, length: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(length)
+
+
+def _name(path: Path, state: str, stamp: str) -> Path:
+    return path.with_name(f"{path.stem}-{state}-{stamp}{path.suffix}")
+
+
+def _asides(path: Path, state: str) -> list[Path]:
+    """Return the databases of this state, also such of which only the log is there."""
+    form = re.compile(re.escape(f"{path.stem}-{state}-") + r"\d{8}T\d{6}Z" + re.escape(path.suffix))
+    try:
+        names = {file.name.removesuffix("-wal") for file in path.parent.iterdir()}
+    except OSError:  # the disk fails, and says so elsewhere
+        return []
+    return [path.with_name(name) for name in sorted(names) if form.fullmatch(name)]
+
+
+def _stamp(aside: Path) -> str:
+    return aside.stem.rpartition("-")[2]
+
+
+def _remove(aside: Path) -> None:
+    for suffix in ("", "-wal"):
+        Path(f"{aside}{suffix}").unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

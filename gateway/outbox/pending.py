@@ -1,0 +1,166 @@
+"""What memory holds and the disk has not taken yet: records, counters, receipts; and when it is due.
+
+Alarms and status are due at once, and take with them what waits. Telemetry and receipts wait for company, counters
+longer. While a disk works this is empty again within a second; while it doesn't, this is what stands in for it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from gateway.delivery.item import After, DeviceState, Entry, Item, Run, Want
+from gateway.event import Lane
+from gateway.outbox.statements import Write
+from gateway.ranges import RangeSet
+
+MEMORY_MAX: Final = 4 * 1024 * 1024  # bytes of records waiting for a disk
+MEMORY_ALARMS_ONLY: Final = MEMORY_MAX // 2  # above this, only alarms are taken
+GATHER: Final = 1.0  # seconds that telemetry and receipts wait at most for others, to share a commit
+COUNTERS: Final = 15.0  # seconds that counters wait: with intake's 10 s they are durable within the 30 s of wire.md
+WRITE_MAX: Final = 512 * 1024  # bytes of records in one transaction
+FORGET_MAX: Final = 1024  # records that a receipt takes away in one transaction
+NEVER: Final = float("inf")
+
+
+class Pending:
+    """What is to be written, in the order in which it was signed; `now` is the event loop's time."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.waiting: dict[tuple[Lane, int], Entry] = {}
+        self.size = 0  # bytes of records
+        self.due = NEVER
+        self._now = now
+        self._gathered = 0  # bytes since the last transaction began
+        self._owed: dict[str, DeviceState] = {}
+        self._covered: dict[tuple[Lane, int], RangeSet] = {}  # by lane and ordinal
+        self._forgotten: list[str] = []
+
+    def room(self, lane: Lane) -> bool:
+        """Whether memory has room for a record of this lane."""
+        return self.size < (MEMORY_MAX if lane is Lane.ALARM else MEMORY_ALARMS_ONLY)
+
+    def add(self, entry: Entry) -> None:
+        """Take a record."""
+        size = len(entry.item.wire)
+        self.waiting[entry.item.lane, entry.item.sequence] = entry
+        self.size += size
+        self._gathered += size
+        gathers = entry.item.lane is Lane.TELEMETRY and self._gathered < WRITE_MAX
+        self._soon(GATHER if gathers else 0.0)
+
+    def remember(self, states: Sequence[DeviceState]) -> None:
+        """Take counters that no record carried."""
+        for state in states:
+            self._owe(state)
+            self._soon(COUNTERS)
+
+    def forget(self, device: str) -> None:
+        """Take that a device is enrolled no more."""
+        self._owed.pop(device, None)
+        self._forgotten.append(device)
+        self._soon(0.0)
+
+    def receipted(self, runs: Iterable[Run]) -> None:
+        """Take what C5 has."""
+        for run in runs:
+            self._covered.setdefault((run.lane, run.ordinal), RangeSet()).add(run.first, run.last)
+            self._soon(GATHER)
+
+    def free(self, runs: Iterable[Run], ordinal: int) -> None:
+        """Let go of what C5 has, while there is no disk to take it; the counters it carried stay owed."""
+        for run in runs:
+            if run.ordinal != ordinal:
+                continue
+            for key in [key for key in self.waiting if key[0] is run.lane and run.first <= key[1] <= run.last]:
+                entry = self.waiting.pop(key)
+                self.size -= len(entry.item.wire)
+                if entry.device is not None:
+                    self._owe(entry.device)
+
+    def take(self, *, shared: bool, receipts_alone: bool = False) -> Write | None:
+        """Return what goes into the next transaction, or None if there is nothing.
+
+        Without `shared` there is room for alarms alone, and for what makes room. Receipts go before everything where
+        there may be no room for anything else. What was taken is then `done`, or `failed`.
+        """
+        receipted = self._some_receipts()
+        if receipts_alone and receipted:
+            return Write(receipted=receipted)
+        entries: list[Entry] = []
+        size = 0
+        more = bool(self._covered)
+        for entry in sorted(self.waiting.values(), key=_order):
+            if entry.item.lane is not Lane.ALARM and not entry.drops and not shared:
+                continue
+            size += len(entry.item.wire)
+            if entries and size > WRITE_MAX:
+                more = True
+                break
+            entries.append(entry)
+        states, self._owed = tuple(self._owed.values()), {}
+        forgotten, self._forgotten = tuple(self._forgotten), []
+        self._gathered = 0
+        self.due = self._now() if more else NEVER
+        if not entries and not states and not receipted and not forgotten:
+            return None
+        return Write(tuple(entries), states, receipted, forgotten)
+
+    def done(self, write: Write) -> None:
+        """Let go of what has become durable, and tell."""
+        for entry in write.entries:
+            if self.waiting.pop((entry.item.lane, entry.item.sequence), None) is not None:
+                self.size -= len(entry.item.wire)
+            if entry.stored is not None:
+                entry.stored()
+
+    def failed(self, write: Write) -> None:
+        """Keep what the disk did not take."""
+        for state in write.states:
+            self._owed.setdefault(state.device, state)
+        self._forgotten = [*write.forgotten, *self._forgotten]
+        self.receipted(write.receipted)
+
+    def items(self, want: Want) -> list[Item]:
+        """Return what waits and is wanted; what is durable by the time of the reading is found on the disk."""
+        items = [entry.item for entry in self.waiting.values() if entry.item.lane is want.lane]
+        match want:
+            case Run():
+                items = [i for i in items if i.ordinal == want.ordinal and want.first <= i.sequence <= want.last]
+            case After(position=position):
+                items = [i for i in items if position is None or (i.ordinal, i.sequence) > position]
+        return [i for i in items if i.sequence not in self._covered.get((i.lane, i.ordinal), ())]
+
+    def _owe(self, state: DeviceState) -> None:
+        """Keep counters to be stored; they never go back, but another key under the same id counts for itself."""
+        before = self._owed.get(state.device)
+        if before is None or before.key_id != state.key_id or before.counter <= state.counter:
+            self._owed[state.device] = state
+
+    def _soon(self, wait: float) -> None:
+        self.due = min(self.due, self._now() + wait)
+
+    def _some_receipts(self) -> tuple[Run, ...]:
+        """Take as much of the receipts as one transaction may forget."""
+        taken: list[Run] = []
+        left = FORGET_MAX
+        while self._covered and left:
+            place, spans = next(iter(self._covered.items()))
+            kept: list[tuple[int, int]] = []
+            for first, last in spans:
+                end = min(last, first + left - 1)
+                if end >= first:
+                    taken.append(Run(*place, first, end))
+                    left -= end - first + 1
+                if end < last:
+                    kept.append((end + 1, last))
+            if kept:
+                self._covered[place] = RangeSet(kept)
+            else:
+                del self._covered[place]
+        return tuple(taken)
+
+
+def _order(entry: Entry) -> int:
+    """What makes room goes first, then alarms; within a lane the order in which they were signed."""
+    if entry.drops:
+        return 0
+    return 1 if entry.item.lane is Lane.ALARM else 2

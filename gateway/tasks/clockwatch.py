@@ -1,0 +1,67 @@
+"""Watches the clock: a step becomes a record, and the floor on disk follows the time that is sure.
+
+What is watched is the machine's clock, as it is: that somebody set it is news even where the gateway knew better. The
+record of a step that made the clock right is the one by which C5 corrects those before it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.signing.record import SYNCHRONISED
+from gateway.wall import Steps
+
+if TYPE_CHECKING:
+    from gateway.clock import FieldClock
+
+log = logging.getLogger(__name__)
+
+LOOK: Final = 1.0  # seconds between two looks
+BLUR: Final = 0.25  # seconds: two clocks that were read further apart than this can't be compared
+KEEP: Final = 3600.0  # seconds between two writings of the floor: some 100 KB a day on a card
+
+
+class ClockWatch:
+    """One gateway's. `keep` writes the floor (µs since 1970), `record` makes a record of this type."""
+
+    def __init__(
+        self,
+        clock: "FieldClock",
+        keep: Callable[[int], Awaitable[None]],
+        record: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        self._clock = clock
+        self._keep = keep
+        self._record = record
+        self._steps = Steps(clock.machine.now_us(), clock.monotonic())
+        self._kept_at = clock.monotonic()
+        self._sure = False  # a synchronised clock has set the floor on disk
+
+    async def run(self) -> None:
+        """Watch for ever; at the end the floor is written once more."""
+        try:
+            while True:
+                self._look()
+                if self._due():
+                    await self._write()
+                await asyncio.sleep(LOOK)
+        finally:
+            await self._write()
+
+    def _look(self) -> None:
+        before, wall_us, now = self._clock.monotonic(), self._clock.machine.now_us(), self._clock.monotonic()
+        if now - before > BLUR:
+            return
+        if (stepped := self._steps.look(wall_us, now)) is not None:
+            log.warning("the clock was set, by %+.1f s", (stepped.to_us - stepped.from_us) / 1e6)
+            self._record("clock.stepped", {"from_us": stepped.from_us, "to_us": stepped.to_us})
+
+    def _due(self) -> bool:
+        sure = self._clock.quality()[0] in SYNCHRONISED
+        return (sure and not self._sure) or self._clock.monotonic() >= self._kept_at + KEEP
+
+    async def _write(self) -> None:
+        self._sure = self._sure or self._clock.quality()[0] in SYNCHRONISED
+        self._kept_at = self._clock.monotonic()
+        await self._keep(self._clock.floor_us())

@@ -1,0 +1,174 @@
+"""Which commands are heard, which are obeyed, and which replies are kept: with real certificates."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate
+
+from certs.authority import Authority
+from gateway.control.authorise import Rules, Speakers, Spoken
+from gateway.control.replies import KEPT_MAX, Replies
+from gateway.errors import Refused
+from gateway.signing import message
+from gateway.signing.certificate import Anchors, Revocations
+from gateway.signing.chains import encode_chain
+from gateway.signing.message import Command
+from tests.support.memory import Holder
+
+AT = datetime.now(UTC)
+EPOCH = bytes.fromhex("0000002af70fee95")
+OTHER_EPOCH = bytes.fromhex("00000029f70fee95")
+PING = Command("gw-1", b"sixteen bytes id", 1_000_000, 31_000_000, "ping", EPOCH)
+NOW_US = 2_000_000
+RULES = Rules("gw-1", EPOCH, {"boss"})
+
+
+class People:
+    """An authority, and those whom it has certified."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority.create(folder)
+        self.anchors = Anchors.load(self.authority.trust_anchors.read_bytes())
+        self.boss = Holder.of(self.authority, "commander", "boss")
+        self.mate = Holder.of(self.authority, "commander", "mate")
+        self.receiver = Holder.of(self.authority, "receiver", "c5-a")
+        self.gateway = Holder.of(self.authority, "gateway", "gw-2")
+
+    def speakers(self, *introduced: Holder, revocations: Revocations | None = None) -> Speakers:
+        speakers = Speakers("gw-1", self.anchors, ["*"], revocations)
+        for holder in introduced or (self.boss, self.mate, self.receiver):
+            speakers.introduce(holder.name, encode_chain(holder.chain), AT)
+        return speakers
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> People:
+    return People(tmp_path_factory.mktemp("authority"))
+
+
+def signed(holder: Holder, command: Command = PING) -> bytes:
+    return holder.signer.sign("command", message.encode(command))
+
+
+def heard(people: People, holder: Holder, command: Command = PING) -> Spoken:
+    spoken = people.speakers().command(signed(holder, command), AT)
+    assert isinstance(spoken, Spoken), spoken
+    return spoken
+
+
+def test_a_named_commander_s_command_for_this_gateway_and_epoch_is_obeyed(people: People) -> None:
+    spoken = heard(people, people.boss)
+    assert spoken.command == PING
+    assert (spoken.by.role, spoken.by.name) == ("commander", "boss")
+    assert RULES.refusal(spoken, NOW_US) is None
+
+
+@pytest.mark.parametrize(
+    ("who", "command", "reason"),
+    [
+        ("mate", PING, "signed by mate, which the settings don't name (delivery.commanders)"),
+        ("receiver", PING, "signed by the receiver c5-a, which is no commander"),
+        ("boss", replace(PING, gateway="gw-2"), "for another gateway"),
+        ("boss", replace(PING, epoch=OTHER_EPOCH), "of another epoch than the present one"),
+        ("boss", replace(PING, expires_us=NOW_US - 1), "expired"),
+    ],
+    ids=["unnamed", "wrong role", "another gateway", "another epoch", "expired"],
+)
+def test_whoever_is_proven_is_heard_and_not_obeyed(people: People, who: str, command: Command, reason: str) -> None:
+    assert RULES.refusal(heard(people, getattr(people, who), command), NOW_US) == reason
+
+
+def test_nobody_commands_where_the_settings_name_nobody(people: People) -> None:
+    rules = Rules("gw-1", EPOCH, ())
+    assert rules.refusal(heard(people, people.boss), NOW_US) is not None
+
+
+def test_a_receiver_of_a_commander_s_name_commands_nothing(people: People) -> None:
+    namesake = Holder.of(people.authority, "receiver", "boss")
+    spoken = people.speakers(namesake).command(signed(namesake), AT)
+    assert isinstance(spoken, Spoken)
+    assert RULES.refusal(spoken, NOW_US) == "signed by the receiver boss, which is no commander"
+
+
+def test_expiry_is_judged_to_the_microsecond_and_not_before_the_clock_was_synchronised(people: People) -> None:
+    spoken = heard(people, people.boss)
+    assert RULES.refusal(spoken, PING.expires_us) is None
+    assert RULES.refusal(spoken, PING.expires_us + 1) == "expired"
+    assert RULES.refusal(spoken, None) is None
+    old = heard(people, people.boss, replace(PING, epoch=OTHER_EPOCH))
+    assert RULES.refusal(old, None) == "of another epoch than the present one", "the epoch is always judged"
+
+
+def test_what_nobody_has_proven_is_not_heard(people: People, tmp_path: Path) -> None:
+    stranger = Holder.of(Authority.create(tmp_path / "elsewhere"), "commander", "boss")
+    speakers = people.speakers(people.boss, stranger, people.gateway)
+    wire = signed(people.boss)
+    unheard = [
+        signed(stranger),  # the same name, of another authority
+        signed(people.gateway),  # no gateway speaks as C5
+        signed(people.mate),  # whose certificate hasn't come
+        people.boss.signer.sign("receipt", message.encode(PING)),
+        *(wire[:at] + bytes([wire[at] ^ 1]) + wire[at + 1 :] for at in range(len(wire))),
+        wire + b"\x00",
+        b"",
+    ]
+    for forged in unheard:
+        assert isinstance(speakers.command(forged, AT), Refused)
+    assert isinstance(speakers.command(wire, AT), Spoken)
+
+
+def test_a_certificate_that_has_ended_or_was_revoked_is_not_heard(people: People) -> None:
+    late = AT + timedelta(days=4000)
+    assert isinstance(people.speakers().command(signed(people.boss), late), Refused)
+    issuer = people.authority.issuer
+    serial = load_der_x509_certificate(people.boss.chain[0]).serial_number
+    revoked = (
+        x509.CertificateRevocationListBuilder(issuer.certificate.subject, AT, AT + timedelta(days=7))
+        .add_revoked_certificate(x509.RevokedCertificateBuilder(serial, AT).build())
+        .sign(issuer.key, hashes.SHA256())
+    )
+    speakers = people.speakers(revocations=Revocations.load(revoked.public_bytes(Encoding.PEM)))
+    assert isinstance(speakers.command(signed(people.boss), AT), Refused)
+    assert isinstance(speakers.command(signed(people.mate), AT), Spoken), "the list names one of them"
+
+
+KEY = (b"thumb--1", b"sixteen bytes id")
+
+
+def test_a_reply_is_had_again_by_its_own_signer_alone() -> None:
+    replies = Replies()
+    assert replies.had(KEY) is None
+    replies.keep(KEY, b"done", 100, 1)
+    assert replies.had(KEY) == b"done"
+    assert replies.had((b"thumb--2", KEY[1])) is None
+
+
+def test_memory_full_of_commands_that_can_be_repeated_takes_no_other_until_one_has_expired() -> None:
+    replies = Replies()
+    for number in range(KEPT_MAX):
+        assert replies.has_room(1)
+        replies.keep((b"t", number.to_bytes(2, "big")), b"done", 100 + number, 1)
+    assert not replies.has_room(100)
+    replies.keep((b"t", b"rejected"), b"rejected", None, 100)
+    assert replies.had((b"t", b"rejected")) is None, "a rejection takes nobody's place"
+    assert not replies.has_room(None), "while expiry isn't judged, nothing has expired"
+    assert replies.has_room(101)
+    replies.keep(KEY, b"done", 500, 101)
+    assert replies.had((b"t", b"\x00\x00")) is None
+    assert replies.had((b"t", b"\x00\x01")) == b"done"
+    assert replies.had(KEY) == b"done"
+
+
+def test_rejections_give_way_to_what_is_obeyed() -> None:
+    replies = Replies()
+    for number in range(KEPT_MAX + 10):
+        replies.keep((b"t", number.to_bytes(2, "big")), b"rejected", None, None)
+    assert replies.had((b"t", (9).to_bytes(2, "big"))) is None
+    assert replies.has_room(None)
+    replies.keep(KEY, b"done", 100, None)
+    assert replies.had(KEY) == b"done"

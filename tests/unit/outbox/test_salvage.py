@@ -1,0 +1,307 @@
+"""What comes back from a damaged store, and what never does."""
+
+import asyncio
+import contextlib
+import random
+import shutil
+import sqlite3
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.delivery.item import Run
+from gateway.event import Lane
+from gateway.outbox import salvage, store
+from gateway.outbox.inspect import FILE
+from gateway.outbox.pages import PAGE, Pages
+from tests.support.storing import Life, live, live_on
+
+ASIDE = "outbox-corrupt-20261122T010000Z.db"
+SALVAGED = "outbox-salvaged-20261122T010000Z.db"
+FIRST = "0000000161626364"
+ALARM, STATUS, TELEMETRY = Lane
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(salvage, "PAUSE", 0.0)
+    monkeypatch.setattr(store, "RETRY", 0.01)
+
+
+async def _history(life: Life) -> None:
+    """Nine alarms of 0c500001, of which C5 has the first three; three of the status lane."""
+    for number in range(1, 10):
+        await life.record("panic.pressed", "0c500001", number, payload=bytes(1500 if number == 6 else 10))
+    for _ in range(3):
+        await life.record("door.opened", "door")
+    life.box.receipted([Run(ALARM, 1, 1, 3)])
+
+
+def _damage(folder: Path, page: int, content: bytes) -> None:
+    """Overwrite a page, counted from 1; its tail if the content is shorter."""
+    _fold(folder)
+    data = bytearray((folder / FILE).read_bytes())
+    data[page * PAGE - len(content) : page * PAGE] = content
+    (folder / FILE).write_bytes(data)
+
+
+def _fold(folder: Path) -> None:
+    """Have no log beside the file: two connections that close at once may leave one."""
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _root(folder: Path, table: str) -> int:
+    connection = sqlite3.connect(folder / FILE)
+    try:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    finally:
+        connection.close()
+    assert isinstance(root, int)
+    return root
+
+
+async def _here(life: Life) -> list[tuple[Lane, str, int]]:
+    assert life.box._database is not None
+    rows = await life.box._database.read(
+        lambda c: c.execute("SELECT lane, hex(epoch), sequence FROM record JOIN epoch USING (ordinal)").fetchall()
+    )
+    return sorted((Lane(lane), epoch.lower(), sequence) for lane, epoch, sequence in rows)
+
+
+def _part(data: bytes, _suffix: str, offset: int, length: int) -> bytes:
+    return data[offset : offset + length]
+
+
+def test_every_table_and_record_is_read_without_sqlite(tmp_path: Path) -> None:
+    live(tmp_path, _history)
+    _fold(tmp_path)
+    data = (tmp_path / FILE).read_bytes()
+    pages = Pages(lambda suffix, offset, length: b"" if suffix else data[offset : offset + length])
+    connection = sqlite3.connect(tmp_path / FILE)
+    for table, rowid in (("fact", 0), ("epoch", 1), ("record", 0), ("head", 1), ("device", 0), ("event", 0)):
+        rows, whole = pages.table(_root(tmp_path, table))
+        assert whole
+        found = [(row[0], *row[2:]) if rowid else row for row in rows]
+        assert sorted(found, key=str) == sorted(connection.execute(f"SELECT * FROM {table}"), key=str), table
+    wires = {wire for (wire,) in connection.execute("SELECT cose FROM record")}
+    connection.close()
+    assert wires <= {wire for block in range(pages.blocks) for wire in pages.candidates(block)}
+
+
+def test_noise_is_read_to_its_end_whatever_it_says() -> None:
+    for seed in range(30):
+        chance = random.Random(seed)
+        data = b"".join(bytes([chance.choice((2, 5, 10, 13))]) + chance.randbytes(PAGE - 1) for _ in range(12))
+        pages = Pages(partial(_part, data))
+        for number in range(1, 13):
+            rows, whole = pages.table(number)
+            assert (rows, whole) == ([], False)
+        for block in range(pages.blocks):
+            list(pages.candidates(block))
+
+
+def test_an_alarm_is_durable_before_the_salvage_and_everything_comes_back(tmp_path: Path) -> None:
+    live(tmp_path, _history)
+    before = live(tmp_path, _here, b"mid.")
+    _damage(tmp_path, 1, bytes(PAGE))
+
+    async def after(life: Life) -> Any:
+        assert life.box.complaint is not None
+        assert life.box.trouble is None
+        assert life.box.salvager.busy
+        await life.record("panic.pressed", "0c500001", 10)
+        assert life.box.salvager.busy, "durable while the salvage has hardly begun"
+        await life.salvaged()
+        assert life.box.complaint is None
+        assert (life.told, life.lost) == ([None], [])
+        start = life.box.start
+        return start, await _here(life)
+
+    start, here = live_on(tmp_path, after)
+    assert [place for place in here if place[1] != start.epoch.hex()] == before
+    assert (start.start_count, start.unstored) == (3, False)
+    assert {lane: (head.epoch.hex(), head.sequence) for lane, head in start.heads.items()} == {
+        ALARM: (FIRST, 9), STATUS: (FIRST, 3),
+    }  # fmt: skip
+    assert start.receipted == (Run(ALARM, 1, 1, 3),)
+    assert start.devices["0c500001"].counter == 9
+    assert [(event.number, event.stage) for event in start.events] == [(1, 2), (2, 2), (3, 2)], "what C5 has"
+    assert sorted(file.name for file in tmp_path.iterdir()) == [SALVAGED, FILE, f"{FILE}.lock"]
+    assert (tmp_path / SALVAGED).stat().st_mode & 0o777 == 0o600
+
+
+def test_after_a_salvage_every_number_is_known_again(tmp_path: Path) -> None:
+    live(tmp_path, _history)
+    _damage(tmp_path, 1, bytes(PAGE))
+    live_on(tmp_path, Life.salvaged)
+
+    async def start(life: Life) -> Any:
+        return [(event.number, event.stage) for event in life.box.start.events]
+
+    assert live(tmp_path, start) == [*((n, 2) for n in (1, 2, 3)), *((n, 1) for n in range(4, 10))]
+
+
+def test_what_can_t_be_read_is_lost_and_said_once_the_salvage_has_ended(tmp_path: Path) -> None:
+    live(tmp_path, _history)
+    _fold(tmp_path)
+    data = (tmp_path / FILE).read_bytes()
+    connection = sqlite3.connect(tmp_path / FILE)
+    (wire,) = connection.execute("SELECT cose FROM record WHERE lane = 0 AND sequence = 5").fetchone()
+    connection.close()
+    place = data.index(wire) + 200
+    (tmp_path / FILE).write_bytes(data[:place] + b"#" + data[place + 1 :])
+    _damage(tmp_path, 1, bytes(PAGE))
+
+    async def after(life: Life) -> Any:
+        await life.salvaged()
+        return life.lost, await _here(life)
+
+    lost, here = live_on(tmp_path, after)
+    assert lost == [(ALARM, FIRST, 5, 5)]
+    assert here == [*((ALARM, FIRST, n) for n in (4, 6, 7, 8, 9)), *((STATUS, FIRST, n) for n in (1, 2, 3))]
+
+
+def test_a_store_that_is_no_store_gives_nothing_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"this is no database at all" * 1000)
+
+    async def after(life: Life) -> Any:
+        await life.record("panic.pressed", "0c500001", 1)
+        await life.salvaged()
+        return life.box.start, life.lost, life.told
+
+    start, lost, told = live(tmp_path, after)
+    assert (start.start_count, start.heads, lost, told) == (1, {}, [], [None])
+
+
+def test_records_of_another_gateway_or_key_are_left_where_they_are(tmp_path: Path) -> None:
+    live(tmp_path, _history)
+    _fold(tmp_path)
+    data = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(data.replace(b"gw-1", b"gw-2"))  # as a thief of the card would have it
+    _damage(tmp_path, 1, bytes(PAGE))
+
+    async def after(life: Life) -> Any:
+        await life.salvaged()
+        return await _here(life)
+
+    assert live_on(tmp_path, after) == []
+
+
+def test_a_device_whose_counter_is_damaged_is_heard_as_one_enrolled_anew(tmp_path: Path) -> None:
+    live(tmp_path, _history)
+    _damage(tmp_path, _root(tmp_path, "device"), random.Random(3).randbytes(30))
+    _damage(tmp_path, 1, bytes(PAGE))
+
+    async def after(life: Life) -> Any:
+        return life.box.start.devices, life.box.start.start_count
+
+    assert live_on(tmp_path, after) == ({}, 2)
+
+
+def test_a_salvage_that_is_cut_short_begins_anew_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(tmp_path, _history)
+    before = live(tmp_path, _here, b"mid.")
+    _damage(tmp_path, 1, bytes(PAGE))
+    monkeypatch.setattr(salvage, "PAUSE", 60.0)
+
+    async def short(life: Life) -> None:
+        await life.record("panic.pressed", "0c500001", 10)
+
+    live_on(tmp_path, short)
+    assert (tmp_path / ASIDE).exists()
+    monkeypatch.setattr(salvage, "PAUSE", 0.0)
+
+    async def after(life: Life) -> Any:
+        assert life.box.complaint is not None
+        await life.salvaged()
+        return [place for place in await _here(life) if place[1] == FIRST], life.box.start.start_count
+
+    assert live(tmp_path, after, b"more") == (before, 4)
+
+
+def test_damage_that_a_running_store_meets_is_set_aside_without_a_restart(tmp_path: Path) -> None:
+    async def story(life: Life) -> Any:
+        await _history(life)
+        assert life.box._database is not None
+        await life.box._database.submit(lambda c: c.execute("PRAGMA wal_autocheckpoint = 1").fetchall())
+        await life.record("panic.pressed", "0c500001", 10)
+        for number in range(11, 20):
+            await life.record("panic.pressed", "0c500001", number)
+        log = tmp_path / f"{FILE}-wal"
+        with log.open("r+b") as file, (tmp_path / FILE).open("r+b") as main:
+            for target, size in ((file, log.stat().st_size), (main, (tmp_path / FILE).stat().st_size)):
+                for page in range(2, size // PAGE):
+                    target.seek(page * PAGE + 7)
+                    target.write(b"\xff" * 40)
+        alarm = None
+        for number in range(20, 24):
+            alarm = await life.record("panic.pressed", "0c500001", number)
+            await life.box.waiting()
+            await asyncio.sleep(0.05)
+        await life.salvaged()
+        assert life.told[0] is not None
+        assert life.told[-1] is None
+        assert alarm is not None
+        return (ALARM, FIRST, alarm.record.sequence) in await _here(life)
+
+    assert live(tmp_path, story)
+    assert (tmp_path / SALVAGED).exists()
+
+
+def test_a_file_of_another_card_is_salvaged_by_name_and_nothing_of_ours_changes(tmp_path: Path) -> None:
+    theirs, ours, card = tmp_path / "old", tmp_path / "new", tmp_path / "card.db"
+    theirs.mkdir()
+    ours.mkdir()
+    live(theirs, _history)
+    _fold(theirs)
+    shutil.copy(theirs / FILE, card)
+    content = card.read_bytes()
+
+    async def story(life: Life) -> Any:
+        await life.record("panic.pressed", "0c500002", 1)
+        life.box.salvager.begin(card)
+        await life.salvaged()
+        assert life.told == [], "no trouble of this store"
+        return await _here(life)
+
+    here = live_on(ours, story)
+    assert here == [
+        *((ALARM, FIRST, n) for n in range(4, 10)),
+        (ALARM, "0000000165666768", 1),
+        *((STATUS, FIRST, n) for n in (1, 2, 3)),
+    ]  # fmt: skip
+    assert card.read_bytes() == content
+
+    async def next_start(life: Life) -> Any:
+        return life.box.start.heads[ALARM].epoch.hex(), life.box.start.devices.keys(), life.box.start.start_count
+
+    assert live(ours, next_start) == ("0000000165666768", {"0c500002"}, 2)
+
+
+def test_a_log_that_has_lost_what_was_durable_is_no_power_cut(tmp_path: Path) -> None:
+    home, cut = tmp_path / "home", tmp_path / "cut"
+    home.mkdir()
+
+    async def story(life: Life) -> None:
+        await _history(life)
+        shutil.copytree(home, cut)
+
+    live(home, story)
+    log = bytearray((cut / f"{FILE}-wal").read_bytes())
+    place = 32 + len(log) // (24 + PAGE) // 3 * (24 + PAGE) + 2000  # in a commit with many behind it
+    log[place : place + 100] = b"#" * 100
+    (cut / f"{FILE}-wal").write_bytes(log)
+
+    async def after(life: Life) -> Any:
+        assert life.box.complaint is not None
+        await life.salvaged()
+        return life.lost, [place for place in await _here(life) if place[0] is ALARM]
+
+    lost, here = live_on(cut, after)
+    assert lost == []
+    assert {(ALARM, FIRST, n) for n in range(4, 10)} <= set(here)

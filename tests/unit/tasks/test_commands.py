@@ -1,0 +1,283 @@
+"""Commands as a gateway obeys them: once, answered, recorded; and whatever else comes in their topic moves nothing."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.x509 import load_der_x509_certificate
+
+from certs.authority import Authority
+from gateway.control.authorise import Speakers
+from gateway.control.replies import KEPT_MAX
+from gateway.event import Lane
+from gateway.signing import message
+from gateway.signing.certificate import Anchors
+from gateway.signing.chain import Chain
+from gateway.signing.chains import encode_chain, encode_chains
+from gateway.signing.cose import Envelope, VerifyingKey, parse
+from gateway.signing.message import Command, Reply
+from gateway.signing.record import Clock as Quality
+from gateway.tasks.commands import RESEND_MAX, Commands
+from gateway.tasks.recorder import Recorder
+from gateway.tasks.said import Self
+from gateway.topics import Route
+from tests.support.memory import NOW_US, Clock, Holder, Store, read
+
+EPOCH = bytes.fromhex("0000000201020304")
+OLD = bytes.fromhex("00000001ffffffff")
+ID = b"sixteen bytes id"
+PING = Command("gw-1", ID, NOW_US, NOW_US + 30_000_000, "ping", EPOCH)
+
+
+class People:
+    def __init__(self, folder: Path) -> None:
+        authority = Authority.create(folder)
+        self.anchors = Anchors.load(authority.trust_anchors.read_bytes())
+        self.gateway = Holder.of(authority, "gateway", "gw-1")
+        self.boss = Holder.of(authority, "commander", "boss")
+        self.mate = Holder.of(authority, "commander", "mate")
+        self.receiver = Holder.of(authority, "receiver", "c5-a")
+        self.stranger = Holder.of(Authority.create(folder / "elsewhere"), "commander", "boss")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> People:
+    return People(tmp_path_factory.mktemp("authority"))
+
+
+class Life:
+    """A gateway's commands, and all that they move."""
+
+    def __init__(self, people: People) -> None:
+        self.people = people
+        self.clock = Clock()
+        self.store = Store()
+        own = people.gateway
+        self.recorder = Recorder(
+            {lane: Chain("gw-1", EPOCH, lane, None, own.signer) for lane in Lane},
+            2,
+            self.store,
+            lambda age_ms: (self.clock.now_us() - age_ms * 1000, Quality(2, 5, 0)),
+            None,
+        )
+        speakers = Speakers("gw-1", people.anchors, ["*"])
+        for holder in (people.boss, people.mate, people.receiver, people.stranger):
+            speakers.introduce(holder.name, encode_chain(holder.chain), datetime.now(UTC))
+        self.asked: list[tuple[Lane, bytes, int, int]] = []
+        self.said: list[bytes] = []
+        route = Route("senafront", "yaviza", "gw-1")
+        not_before = datetime(2026, 1, 1, tzinfo=UTC)
+        self.commands = Commands(
+            own=Self(route, EPOCH, 2, 2, own.signer, encode_chains([own.chain]), not_before, 30),
+            speakers=speakers,
+            commanders=("boss",),
+            recorder=self.recorder,
+            clock=self.clock,
+            resend=self.resend,
+        )
+        self.commands.say = self.said.append
+
+    def resend(self, lane: Lane, epoch: bytes, first: int, last: int) -> tuple[int, int]:
+        self.asked.append((lane, epoch, first, last))
+        return 2, last - first - 1
+
+    def give(self, command: Command = PING, who: str = "boss") -> None:
+        holder: Holder = getattr(self.people, who)
+        self.commands.arrived(holder.signer.sign("command", message.encode(command)))
+
+    def ask(self, **arguments: Any) -> Reply:
+        """Ask for records, under a new id."""
+        id_ = (len(self.said) + 1).to_bytes(16, "big")
+        self.give(replace(PING, name="records.resend", id=id_, arguments=arguments))
+        reply = self.replies[-1]
+        assert reply.id == id_
+        return reply
+
+    @property
+    def replies(self) -> list[Reply]:
+        """What was said, each proven to be this gateway's."""
+        own = load_der_x509_certificate(self.people.gateway.chain[0])
+        return [opened(wire, VerifyingKey(own.public_key())) for wire in self.said]
+
+    @property
+    def recorded(self) -> list[tuple[str, Mapping[str, Any]]]:
+        return [(said.type, said.data or {}) for entry in self.store.entries for said in (read(entry.item.wire),)]
+
+    @property
+    def moved(self) -> tuple[Any, ...]:
+        """Everything that a command could move."""
+        return len(self.said), self.recorded, self.asked
+
+
+def opened(wire: bytes, key: VerifyingKey) -> Reply:
+    envelope = parse(wire, "reply")
+    assert isinstance(envelope, Envelope)
+    assert key.verify(envelope)
+    reply = message.decode("reply", envelope.payload)
+    assert isinstance(reply, Reply)
+    return reply
+
+
+def executed(name: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    return "command.executed", {"command": ID, "name": name, "commander": "boss", **more}
+
+
+def rejected(reason: str, name: str = "ping", count: int = 1) -> tuple[str, dict[str, Any]]:
+    return "command.rejected", {"command": ID, "name": name, "reason": reason, "count": count}
+
+
+def test_a_ping_is_answered_and_recorded(people: People) -> None:
+    life = Life(people)
+    life.give()
+    assert life.replies == [Reply("gw-1", ID, NOW_US, "done")]
+    assert life.recorded == [executed("ping")]
+    assert life.commands.topic == "c5/v1/senafront/yaviza/gw-1/command"
+
+
+def test_a_repeated_id_gets_the_reply_it_had_to_the_byte_and_is_not_obeyed_again(people: People) -> None:
+    life = Life(people)
+    again = replace(PING, name="records.resend", arguments={"lane": 0, "epoch": OLD, "from": 1, "to": 3})
+    life.give(again)
+    life.clock.now += 7
+    life.give(again)
+    life.give(replace(again, arguments={"lane": 1, "epoch": OLD, "from": 1, "to": 3}))  # the same id, another wish
+    assert life.said == [life.said[0]] * 3
+    assert life.asked == [(Lane.ALARM, OLD, 1, 3)]
+    assert life.recorded == [executed("records.resend")]
+
+
+def test_nobody_takes_another_s_id_from_him(people: People) -> None:
+    life = Life(people)
+    life.give(who="mate")
+    life.give()
+    assert [reply.outcome for reply in life.replies] == ["rejected", "done"]
+
+
+@pytest.mark.parametrize(
+    ("who", "command", "reason"),
+    [
+        ("mate", PING, "signed by mate, which the settings don't name (delivery.commanders)"),
+        ("receiver", PING, "signed by the receiver c5-a, which is no commander"),
+        ("boss", replace(PING, gateway="gw-2"), "for another gateway"),
+        ("boss", replace(PING, epoch=OLD), "of another epoch than the present one"),
+        ("boss", replace(PING, expires_us=NOW_US - 1), "expired"),
+        ("boss", replace(PING, name="self.destruct"), "this version doesn't know this command"),
+    ],
+    ids=["unnamed", "wrong role", "another gateway", "another epoch", "expired", "unknown name"],
+)
+def test_what_is_validly_signed_and_not_to_be_obeyed_is_rejected(
+    people: People, who: str, command: Command, reason: str
+) -> None:
+    life = Life(people)
+    command = replace(command, arguments={"lane": 0, "epoch": EPOCH, "from": 1, "to": 1})
+    life.give(command, who)
+    assert life.replies == [Reply("gw-1", ID, NOW_US, "rejected", reason)]
+    assert life.recorded == [rejected(reason, command.name)]
+    assert life.asked == []
+    life.give(command, who)
+    assert life.said[1] == life.said[0], "a repeated id gets the reply it had"
+    assert life.recorded == [rejected(reason, command.name)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["alarm.acknowledge", "output.set", "device.identify", "device.revoke", "maintenance.begin", "maintenance.end",
+     "config.apply", "certificate.renew", "gateway.restart"],
+)  # fmt: skip
+def test_a_name_that_is_still_to_come_is_rejected(people: People, name: str) -> None:
+    life = Life(people)
+    life.give(replace(PING, name=name))
+    assert [reply.outcome for reply in life.replies] == ["rejected"]
+    assert life.asked == []
+
+
+def test_what_is_not_validly_signed_is_counted_and_moves_nothing(people: People) -> None:
+    life = Life(people)
+    wire = people.boss.signer.sign("command", message.encode(PING))
+    life.give(who="stranger")
+    life.give(who="gateway")
+    flipped = [wire[:at] + bytes([wire[at] ^ 1]) + wire[at + 1 :] for at in range(len(wire))]
+    for forged in (*flipped, wire[:-1], wire + b"\x00", b"", b"\x80"):
+        life.commands.arrived(forged)
+    assert life.commands.unsigned == 2 + len(wire) + 4
+    assert life.moved == (0, [], [])
+    life.commands.arrived(wire)
+    assert [reply.outcome for reply in life.replies] == ["done"], "the same one unforged is obeyed"
+
+
+def test_expiry_is_judged_once_the_clock_was_synchronised_in_this_epoch(people: People) -> None:
+    life = Life(people)
+    life.clock.source = 0
+    late = replace(PING, expires_us=NOW_US - 1)
+    life.give(late)
+    life.clock.source = 2
+    life.commands.tick(life.clock.now)
+    life.clock.source = 0  # lost again: it was synchronised, and that counts
+    life.give(replace(late, id=b"another id's 16."))
+    assert [reply.outcome for reply in life.replies] == ["done", "rejected"]
+
+
+def test_rejections_are_recorded_at_most_once_a_minute_and_none_uncounted(people: People) -> None:
+    life = Life(people)
+    for number in range(50):
+        life.give(replace(PING, id=number.to_bytes(16, "big"), epoch=OLD))
+    assert len(life.said) == 50, "each is answered"
+    assert [data["count"] for _type, data in life.recorded] == [1]
+    life.clock.now += 59.9
+    life.commands.tick(life.clock.now)
+    assert len(life.recorded) == 1
+    life.clock.now += 0.1
+    assert life.commands.deadline == life.clock.now
+    life.commands.tick(life.clock.now)
+    assert [data["count"] for _type, data in life.recorded] == [1, 49]
+
+
+def test_more_commands_than_can_be_remembered_are_rejected_until_one_has_expired(people: People) -> None:
+    life = Life(people)
+    for number in range(KEPT_MAX + 1):
+        life.give(replace(PING, id=number.to_bytes(16, "big")))
+    assert [reply.outcome for reply in life.replies[-2:]] == ["done", "rejected"]
+    assert life.recorded[-1][1]["reason"] == "too many commands that have not expired yet"
+    life.clock.now += 31
+    life.give(replace(PING, id=b"after they ended", expires_us=NOW_US + 60_000_000))
+    assert life.replies[-1].outcome == "done"
+
+
+def test_records_are_asked_for_by_lane_epoch_and_range_and_the_reply_says_what_became_of_it(people: People) -> None:
+    life = Life(people)
+    reply = life.ask(lane=2, epoch=OLD, **{"from": 5, "to": 9}, comment="unknown keys are ignored")
+    assert (reply.outcome, reply.text, reply.result) == ("done", None, {"queued": 2, "gone": 3})
+    assert life.asked == [(Lane.TELEMETRY, OLD, 5, 9)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lane": "alarm"}, {"lane": 3}, {"lane": -1}, {"lane": True}, {"lane": None}, {"epoch": OLD.hex()},
+        {"epoch": OLD[:7]}, {"from": 0}, {"from": "1"}, {"from": 4}, {"to": 2**53}, {"to": None}, {"to": True},
+        {"from": 1, "to": RESEND_MAX + 1}, {"epoch": EPOCH},
+    ],
+)  # fmt: skip
+def test_arguments_that_are_none_fail_and_move_nothing(people: People, wrong: dict[str, Any]) -> None:
+    life = Life(people)
+    reply = life.ask(**({"lane": 0, "epoch": OLD, "from": 1, "to": 3} | wrong))
+    assert reply.outcome == "failed"
+    assert reply.text
+    assert life.asked == []
+    assert [type_ for type_, _data in life.recorded] == ["command.executed"]
+    assert life.recorded[0][1]["reason"] == reply.text
+
+
+def test_the_largest_range_is_taken(people: People) -> None:
+    life = Life(people)
+    assert life.ask(lane=0, epoch=OLD, **{"from": 1, "to": RESEND_MAX}).outcome == "done"
+
+
+def test_a_command_with_no_arguments_where_some_are_needed_fails(people: People) -> None:
+    life = Life(people)
+    life.give(replace(PING, name="records.resend"))
+    assert [reply.outcome for reply in life.replies] == ["failed"]
+    assert life.asked == []

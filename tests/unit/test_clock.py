@@ -1,0 +1,92 @@
+"""The gateway's time from the machine's clocks, and the floor on disk."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import FLOOR_FILE, EpochClock, FieldClock, FloorFile, SystemClock, moment
+from gateway.signing.record import Clock
+from tests.support.memory import NOW_US
+from tests.support.memory import Clock as FakeClock
+
+LEAST = datetime(2026, 11, 21, tzinfo=UTC)
+MOST = datetime(2030, 1, 1, tzinfo=UTC)
+UNKNOWN = 2**32 - 1
+DAY_US = 86_400_000_000
+
+
+class Unset(FakeClock):
+    """The fake clock in 1970, until somebody sets it."""
+
+    off_us = -NOW_US
+
+    def now_us(self) -> int:
+        return super().now_us() + self.off_us
+
+
+def test_records_of_a_gateway_that_wakes_up_in_1970_carry_the_floor_and_its_source() -> None:
+    machine = Unset(source=0)
+    field = FieldClock(machine, NOW_US - DAY_US, LEAST, MOST)
+    occurred = EpochClock(field).occurred
+    machine.now += 2.5
+    assert occurred(500) == (NOW_US - DAY_US + 2_000_000, Clock(1, UNKNOWN, 2000))
+    assert field.instead() == datetime(2027, 1, 14, 8, 0, 2, 500_000, tzinfo=UTC)
+    machine.off_us, machine.source = 0, 2
+    assert occurred(0) == (NOW_US + 2_500_000, Clock(2, 5, 2500))
+    assert field.instead() is None
+
+
+def test_certificates_of_our_own_are_a_floor_where_nothing_is_stored() -> None:
+    field = FieldClock(Unset(source=0), None, LEAST, MOST)
+    assert field.now() == LEAST
+    assert field.quality() == (1, UNKNOWN)
+
+
+def test_the_floor_is_read_back_after_a_power_cut_to_the_second(tmp_path: Path) -> None:
+    asyncio.run(FloorFile().write(tmp_path, NOW_US + 999_999))
+    assert (tmp_path / FLOOR_FILE).read_text() == "2027-01-15T08:00:00Z 2df5108c\n"
+    assert [path.name for path in tmp_path.iterdir()] == [FLOOR_FILE]
+    assert FloorFile().read(tmp_path) == NOW_US
+    asyncio.run(FloorFile().write(tmp_path, NOW_US - DAY_US))
+    assert FloorFile().read(tmp_path) == NOW_US - DAY_US
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"2027-01-15T08:00:00Z",
+        b"2027-01-15T08:00:00Z 00000000\n",
+        b"\xff\x00",
+        b"never 1a25a210\n",
+        b"2027-01-15 f96e12f5\n",
+    ],
+)
+def test_a_floor_that_is_damaged_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FLOOR_FILE).write_bytes(content)
+    assert FloorFile().read(tmp_path) is None
+
+
+def test_a_wrong_bit_in_the_floor_is_seen(tmp_path: Path) -> None:
+    asyncio.run(FloorFile().write(tmp_path, NOW_US))
+    whole = (tmp_path / FLOOR_FILE).read_bytes()
+    for place in range(len(whole) - 1):
+        for bit in range(8):
+            (tmp_path / FLOOR_FILE).write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            assert FloorFile().read(tmp_path) is None
+
+
+def test_a_folder_that_is_not_there_costs_the_floor_and_nothing_else(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    asyncio.run(FloorFile().write(missing, NOW_US))
+    assert FloorFile().read(missing) is None
+
+
+def test_the_machines_clock_says_what_the_kernel_says() -> None:
+    clock = SystemClock()
+    source, uncertainty_ms = clock.quality()
+    assert (source == 2 and uncertainty_ms < 16_000) or (source in {0, 1} and uncertainty_ms == UNKNOWN)
+    assert moment(clock.now_us())[10] == "T"
