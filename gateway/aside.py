@@ -5,12 +5,15 @@
 
 The name is the only state: whatever is interrupted by a power cut is found again by it. The log (`-wal`) moves first: a
 log that were left behind alone, SQLite would delete.
+
+Of a database that is open in this process, neither the file nor its `-shm` is ever opened here: closing it would take
+SQLite's locks with it (POSIX), and another process's reader would then cut the shared memory from under our feet.
+Source: https://sqlite.org/howtocorrupt.html, section 2.2.
 """
 
 import contextlib
 import os
 import re
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -110,8 +113,8 @@ def keep_log(path: Path) -> None:
         os.link(f"{path}-wal", f"{path}-wal{KEPT_LOG}")
 
 
-def is_torn(path: Path) -> bool:
-    """Whether the log of a database that is open has lost what was durable.
+def is_torn(path: Path, whole: int) -> bool:
+    """Whether the log of a database that is open, of which SQLite believes `whole` frames, has lost what was durable.
 
     SQLite reads a log up to the first frame that isn't whole, and takes what follows for a commit that the power cut
     short (https://sqlite.org/walformat.html). With synchronous=FULL a commit is durable before the next one's frames
@@ -119,7 +122,6 @@ def is_torn(path: Path) -> bool:
     """
     log = Path(f"{path}-wal")
     try:
-        whole = int.from_bytes(_start(Path(f"{path}-shm"), 20)[16:20], sys.byteorder)  # frames
         with log.open("rb") as file:
             salts = file.read(_WAL_HEADER)[16:24]
             committed = False

@@ -272,7 +272,7 @@ def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connectio
             path.chmod(0o600)
             writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
             writer.execute("PRAGMA journal_mode = WAL")
-            if aside.is_torn(path):
+            if aside.is_torn(path, _frames(writer)):
                 raise DamagedError(_("{path}: its log has lost what was durable").format(path=path))
             writer.execute("PRAGMA synchronous = FULL")
             writer.execute(f"PRAGMA journal_size_limit = {WAL_MAX}")
@@ -291,6 +291,12 @@ def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connectio
         os.close(lock)
         raise
     return lock, writer, reader
+
+
+def _frames(writer: sqlite3.Connection) -> int:
+    """Return how many frames of the log SQLite believes. They are in the file after this, as far as nobody reads."""
+    (_busy, frames, _moved) = writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return max(0, int(frames))
 
 
 def _lock_file(path: Path) -> int:

@@ -11,6 +11,7 @@ ROOT: Final = "c5/v1"
 CENTRE: Final = f"{ROOT}/centre"
 CENTRE_CERTIFICATES: Final = f"{ROOT}/certificates"
 PART_MAX: Final = 63
+TOPIC_MAX: Final = len(ROOT) + 4 * (1 + PART_MAX)  # the longest channel is shorter than a part
 _PART: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CHANNELS: Final = frozenset(
     {"event/alarm", "event/status", "event/telemetry", "state", "certificates", "reply", "receipt", "command"}
@@ -60,6 +61,11 @@ class Arrival:
 
 def parse(topic: str) -> Arrival | None:
     """Read a gateway's topic; None if it is not one."""
+    return _parse(topic) if len(topic) <= TOPIC_MAX else None
+
+
+@lru_cache(maxsize=4096)  # a gateway's messages come in the same few topics
+def _parse(topic: str) -> Arrival | None:
     parts = topic.split("/", 5)
     if len(parts) != 6 or "/".join(parts[:2]) != ROOT or not all(map(is_part, parts[2:5])):
         return None

@@ -7,20 +7,26 @@ The rules (wire.md, section 2, "Epochs"):
 2. A start count that C5 has met in another epoch, or (in a newer epoch) one below the present epoch's, makes an epoch
    suspect. A suspect is a lost store if its chains begin with zeros, nothing if its own or the other's
    `gateway.started` says unstored, else a restored image or a clone.
+   A first state that was made before the newer epoch's came to C5 is no evidence yet: a broker may have kept it. The
+   newer one is present again with its next live state. The latecomer is a suspect once it says something live: made
+   after the newer epoch's first had come, or (its clock may be wrong) two states that came as far apart as they were
+   made.
 3. An older epoch's state made after the newer epoch's first one is a clone's. The newer epoch's clock may be too early
    after a power cut, and the older one's last states may come late: made after C5 had heard that first one, too. One
    that is ahead of C5's clock was made by a clock that had been set wrong, and proves nothing.
 4. An old epoch's record that arrives late is none of these.
 
 A suspect is judged when its `gateway.started`, the first record of its status lane and the other's `gateway.started`
-are known, or 60 s after it was first heard of by what is known then. After a lost store counts begin again at 1: epochs
-from before it are no longer compared with.
+are known. Only a lost store is also told 60 s after it was first heard of, by what is known then: nobody knows of an
+epoch whose `gateway.started` never came that it was stored (docs/decisions/0030). After a lost store counts begin again
+at 1: epochs from before it are no longer compared with.
 
 Not checked here: signatures (`verifier`), and whether a record contradicts another of its identity (`ledger`).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from gateway.event import Lane
@@ -28,6 +34,8 @@ from gateway.signing.message import State
 from gateway.signing.record import ZEROS, Record
 
 JUDGED_AFTER: Final = 60.0  # seconds; evidence that is on its way has come by then, or is asked for again
+APART_US: Final = 20_000_000  # between two live states; what a broker kept comes at once
+PACE_US: Final = 5_000_000  # by which links and brokers delay one state more than another
 AHEAD_US: Final = 1_000_000  # by which the clock of a gateway may be ahead of C5's, and be right
 STARTED: Final = "gateway.started"
 
@@ -79,6 +87,7 @@ class Epochs:
         self.present = present
         self.changed: set[bytes] = set()  # what the ledger doesn't know yet; the caller empties it
         self._heard_at = {epoch.epoch: now for epoch in self.known.values() if epoch.suspect_of}
+        self._said: dict[bytes, tuple[int, int, int]] = {}  # epoch → number, made, came: since `present` is
 
     def record(self, record: Record, now: float) -> list[Finding]:
         """Take in a verified record."""
@@ -96,18 +105,30 @@ class Epochs:
     def state(self, state: State, now: float, heard_us: int) -> list[Finding]:
         """Take in a verified state that came at `heard_us`; afterwards `present` says whether its epoch is present."""
         epoch = self.known.get(state.epoch) or self._heard_of(state.epoch, now)
-        if epoch.first_state_us is None and not epoch.ended and state.online:
-            self._succeed(epoch, max(state.time_us, heard_us), now)
+        if not state.online:  # a will was made when its connection began (rule 3)
+            return []
+        present = self.known[self.present] if self.present else None
+        if epoch.first_state_us is None and not epoch.ended:
+            self._succeed(epoch, state.time_us, heard_us, now)
+            self._keeps_pace(state, heard_us)  # the first it compares with
             return self.tick(now)
-        if epoch.epoch == self.present or not state.online:  # a will was made when its connection began (rule 3)
+        live = self._keeps_pace(state, heard_us)
+        if present is epoch:
+            newer = max((o for o in self.known.values() if _displaced(o, epoch)), key=attrgetter("count"), default=None)
+            if newer is not None and (live or _made_after(newer.first_state_us, state, heard_us)):
+                self._replace(newer, epoch, heard_us, now)
+            return self.tick(now)
+        if present is None:
             return []
-        newer = self.known[self.present] if self.present else None
-        if newer is None:
+        if _displaced(epoch, present):
+            if live or _made_after(present.first_state_us, state, heard_us):
+                self._return(epoch, present)
             return []
-        since = epoch.superseded_us if epoch.superseded_us is not None else newer.first_state_us
-        if since is None or not since < state.time_us <= heard_us + AHEAD_US:
-            return []
-        return [Cloned(epoch.epoch, newer.epoch)]
+        if live and epoch.count < present.count and _came_later(epoch, present):
+            self._replace(present, epoch, heard_us, now)
+            return self.tick(now)
+        since = epoch.superseded_us if epoch.superseded_us is not None else present.first_state_us
+        return [Cloned(epoch.epoch, present.epoch)] if _made_after(since, state, heard_us) else []
 
     def tick(self, now: float) -> list[Finding]:
         """Judge the suspects whose evidence is complete, or overdue (rule 2)."""
@@ -119,7 +140,8 @@ class Epochs:
                 del self._heard_at[name]
                 continue
             complete = epoch.status_known and epoch.unstored is not None and other.unstored is not None
-            if complete or (now >= self._heard_at[name] + JUDGED_AFTER and epoch.zeros is not None):
+            overdue = now >= self._heard_at[name] + JUDGED_AFTER
+            if complete or (overdue and epoch.zeros):
                 del self._heard_at[name]
                 findings += self._judge(epoch, other)
         return findings
@@ -146,17 +168,43 @@ class Epochs:
             before.ended = True
             self.changed.add(before.epoch)
 
-    def _succeed(self, epoch: Epoch, time_us: int, now: float) -> None:
+    def _succeed(self, epoch: Epoch, made_us: int, heard_us: int, now: float) -> None:
         """Make this the present epoch (rule 1)."""
         before = self.known.get(self.present) if self.present else None
-        epoch.first_state_us = time_us
-        self.present = epoch.epoch
-        self.changed.add(epoch.epoch)
-        if before is not None:
-            before.superseded_us = time_us
+        epoch.first_state_us = max(made_us, heard_us)
+        self._begin(epoch)
+        late = before is not None and epoch.count <= before.count and made_us <= (before.first_state_us or 0)
+        if before is not None and not late:
+            before.superseded_us = epoch.first_state_us
             self.changed.add(before.epoch)
             if epoch.count < before.count and epoch.suspect_of is None:
                 self._suspect(epoch, before, now)
+
+    def _begin(self, epoch: Epoch) -> None:
+        self.present = epoch.epoch
+        self._said.clear()
+        self.changed.add(epoch.epoch)
+
+    def _return(self, newer: Epoch, late: Epoch) -> None:
+        """Make an epoch the present one again: what displaced it had come late."""
+        late.superseded_us = newer.first_state_us
+        self._begin(newer)
+        self.changed.add(late.epoch)
+
+    def _replace(self, newer: Epoch, live: Epoch, heard_us: int, now: float) -> None:
+        """Take in that what seemed to be late is alive: the gateway began anew, went back, or there are two."""
+        newer.superseded_us = heard_us
+        self.changed.add(newer.epoch)
+        live.superseded_us = None
+        self._begin(live)
+        if live.count < newer.count and live.suspect_of is None:
+            self._suspect(live, newer, now)
+
+    def _keeps_pace(self, state: State, heard_us: int) -> bool:
+        """Whether this was made as long after an earlier state as it came after it: somebody says it now."""
+        number, made, heard = self._said.setdefault(state.epoch, (state.number, state.time_us, heard_us))
+        apart = heard_us - heard
+        return state.number > number and apart >= APART_US and abs(state.time_us - made - apart) <= PACE_US
 
     def _judge(self, epoch: Epoch, other: Epoch) -> list[Finding]:
         epoch.suspect_of = None
@@ -170,3 +218,19 @@ class Epochs:
                 older.past = True
                 self.changed.add(older.epoch)
         return [StoreLost(epoch.epoch, other.epoch)]
+
+
+def _made_after(since_us: int | None, state: State, heard_us: int) -> bool:
+    return since_us is not None and since_us < state.time_us <= heard_us + AHEAD_US
+
+
+def _displaced(newer: Epoch, late: Epoch) -> bool:
+    """Whether an epoch was present until the first state of one before it came, perhaps late (rule 2)."""
+    never_superseded = newer is not late and newer.superseded_us is None and not newer.past
+    return never_superseded and newer.count >= late.count and _came_later(late, newer)
+
+
+def _came_later(epoch: Epoch, other: Epoch) -> bool:
+    """Whether the first state of an epoch came after that of another."""
+    first, others = epoch.first_state_us, other.first_state_us
+    return first is not None and others is not None and first >= others

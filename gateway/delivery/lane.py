@@ -19,6 +19,7 @@ from gateway.ranges import RangeSet
 LOW_WATER: Final = 4 * SEQUENCE_MAX  # bytes: below this a lane wants more from the outbox
 FRESH_MAX: Final = 256  # records signed since they were last caught up, kept in memory for each lane
 REPEAT: Final = 60.0  # seconds from PUBACK to the next try
+READ_AGAIN: Final = 5.0  # seconds until alarms that could not be read are tried again; REPEAT for the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +127,19 @@ class LaneQueue:
         return True
 
     def unread(self, want: Want, items: list[Item], now: float) -> None:
-        """Take what there is of what could not be read; the rest is wanted again in a minute."""
+        """Take what there is of what could not be read; the rest is wanted again in a while."""
         if want is not self.reading:
             return
+        again_at = now + (READ_AGAIN if self.lane is Lane.ALARM else REPEAT)
         cursor, doubtful = self.cursor, self.doubtful
         if isinstance(want, After):
             self.doubtful = {}  # nothing was passed by
         absent = self.loaded(want, items, complete=True)
         if isinstance(want, After):
             self.cursor, self.doubtful = cursor, doubtful
-            self.unread_until = now + REPEAT
+            self.unread_until = again_at
         for run in absent:
-            heapq.heappush(self.repeats, (now + REPEAT, next(self.ties), run))
+            heapq.heappush(self.repeats, (again_at, next(self.ties), run))
 
     def request(self, run: Run) -> None:
         """Send again what of a run is not on its way: sent and acknowledged, or passed by without being found."""

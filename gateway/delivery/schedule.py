@@ -206,7 +206,7 @@ class Schedule:
         return self._lanes[want.lane].loaded(want, items, complete=complete)
 
     def unread(self, want: Want, items: list[Item], now: float) -> None:
-        """Note that the outbox could not be read: what memory holds is taken, and the rest wanted again in a minute."""
+        """Note that the outbox could not be read: what memory holds is taken, and the rest wanted again."""
         self._lanes[want.lane].unread(want, items, now)
 
     @property

@@ -14,12 +14,13 @@ Rules (wire.md, section 1), each cited where it is kept:
    Their number grows by one with each.
 7. *Commands* are sent again with the same command number (commands.py); a HELLO ends the repeating.
 
-`receive`, `stage`, `command` and `tick` return actions (actions.py), and the caller performs them all. It keeps
+`receive`, `stage`, `command` and `tick` return actions (actions.py), and the caller performs them all. Those of
+`receive` are made as they are taken: an event is on its way before anything is sealed for its device. The caller keeps
 `counters`, `events` and `highest_event` durable: with the record that a frame caused, and `counters` at least every
 30 s otherwise.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from hmac import compare_digest
 from typing import Any, Final
@@ -105,7 +106,7 @@ class DeviceSession:
         """When `tick` is due."""
         return self._commands.deadline
 
-    def receive(self, header: seal.Header, body: bytes, now: float) -> list[Action]:
+    def receive(self, header: seal.Header, body: bytes, now: float) -> Iterable[Action]:
         """Take a frame whose header names this device."""
         if header.direction is not seal.Direction.UP:
             return []  # an echo
@@ -116,14 +117,7 @@ class DeviceSession:
         if freshness is not Freshness.FRESH:
             return [Replayed()] if freshness is Freshness.REPLAY else []  # rule 2
         self._newest = header.counter
-        received = message.read_upward(header.type, plaintext)
-        actions = self._commands_heard(received)
-        actions += self._heard(received)
-        actions += self._told_again()
-        if self.unproven and not self._commands.waiting(CHALLENGE):  # rule 3
-            self._expected = self._challenge()
-            actions += self._send(self._commands.issue(CHALLENGE, {1: self._expected}, now))
-        return actions
+        return self._received(message.read_upward(header.type, plaintext), now)
 
     def recorded(self, event_number: int) -> None:
         """Mark an event as seen: a record was made of it (rule 4)."""
@@ -159,6 +153,14 @@ class DeviceSession:
         """Send commands again and give commands up, as the time has come (rule 7)."""
         again, given_up = self._commands.tick(now)
         return [action for command in again for action in self._send(command)] + _ended(given_up)
+
+    def _received(self, received: message.Upward, now: float) -> Iterator[Action]:
+        yield from self._commands_heard(received)
+        yield from self._heard(received)
+        yield from self._told_again()
+        if self.unproven and not self._commands.waiting(CHALLENGE):  # rule 3
+            self._expected = self._challenge()
+            yield from self._send(self._commands.issue(CHALLENGE, {1: self._expected}, now))
 
     def _commands_heard(self, received: message.Upward) -> list[Action]:
         match received:

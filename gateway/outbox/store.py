@@ -44,6 +44,7 @@ from gateway.text import _
 log = logging.getLogger(__name__)
 
 RETRY: Final = 1.0  # seconds between tries to store, while the disk fails
+STALLED: Final = 1.0  # seconds that alarms which memory holds wait for those on a disk
 GIVEN_UP: Final = 30  # tries, after which a store that was deleted and can't be read either is begun anew
 LOOK: Final = 60.0  # seconds between two looks at what the file system has left
 SHRINK_PAGES: Final = 256  # given back to the file system at once: a mebibyte, some milliseconds
@@ -158,15 +159,18 @@ class Outbox:
     async def read(self, want: Want) -> tuple[list[Item], bool | None]:
         """Return records in order, and whether that was all; what only memory holds is included.
 
-        None: the disk could not be read, and this is what memory holds. What is asked for by its numbers and verifies
-        no longer isn't there: it is lost (wire.md, section 2 "Unavailable").
+        None: the disk could not be read (in time, where it is alarms), and this is what memory holds. What is asked for
+        by its numbers and verifies no longer isn't there: it is lost (wire.md, section 2 "Unavailable").
         """
         held = {(item.ordinal, item.sequence): item for item in self._pending.items(want)}
         rows: list[Item] = []
         complete: bool | None = None
         if self._database is not None:
             try:
-                rows, complete = await self._database.read(partial(self._read, want=want))
+                async with asyncio.timeout(STALLED if want.lane is Lane.ALARM else None):
+                    rows, complete = await self._database.read(partial(self._read, want=want))
+            except TimeoutError:
+                log.debug("the disk stalls a reading of alarms")
             except StoreError as error:
                 log.debug("reading for delivery failed: %s", error.what)
                 self._met(error)

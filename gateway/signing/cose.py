@@ -89,6 +89,13 @@ def _byte_string(data: bytes, at: int) -> tuple[int, int] | None:
     return (begin, begin + length) if begin + length <= len(data) else None
 
 
+def _byte_string_head(length: int) -> bytes:
+    """Return the shortest head of a byte string of so many bytes, at most 64 KiB."""
+    if length < 24:
+        return bytes((0x40 + length,))
+    return bytes((0x58, length)) if length < 256 else b"\x59" + length.to_bytes(2, "big")
+
+
 def parse(wire: bytes, kind: str) -> Envelope | Refused:
     """Read one COSE_Sign1 of this kind, refusing any other form of it. The signature is not checked."""
     if len(wire) > (RECORD_MAX if kind == "record" else MESSAGE_MAX):
@@ -238,7 +245,7 @@ class Signer:
 
     def sign(self, kind: str, payload: bytes) -> bytes:
         """Return the whole COSE_Sign1 of this payload, at most 4 KiB for a record and 16 KiB for a message."""
-        protected, content = self._protected[kind], cbor2.dumps(payload)
+        protected, content = self._protected[kind], _byte_string_head(len(payload)) + payload
         signature: bytes = self._key.sign(_SIGNATURE1 + protected + _NO_AAD + content)
         if self.algorithm == ESP256:
             s = int.from_bytes(signature[32:], "big")

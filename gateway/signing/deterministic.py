@@ -26,6 +26,7 @@ _ITEMS: Final = re.compile(
     + rb")*+",
     re.DOTALL,
 )
+_encoders: Final[list[cbor2.CBOREncoder]] = []  # to make one takes as long as to write a record with it
 _LENGTH_BYTES: Final = {0x58: 1, 0x59: 2, 0x78: 1, 0x79: 2}  # longer strings, by their head
 
 
@@ -45,8 +46,14 @@ def is_plain(data: bytes) -> bool:
 
 
 def encode(value: object) -> bytes:
-    """Return the deterministic encoding of a value of our own making."""
-    return cbor2.dumps(value, canonical=True)
+    """Return the deterministic encoding of a value."""
+    try:
+        encoder = _encoders.pop()
+    except IndexError:  # none is free: the first time, and where threads meet
+        encoder = cbor2.CBOREncoder(io.BytesIO(), canonical=True)
+    encoded = encoder.encode_to_bytes(value)
+    _encoders.append(encoder)  # one that failed is not used again
+    return encoded
 
 
 def read(data: bytes) -> Any | Refused:
@@ -79,7 +86,7 @@ def decode(data: bytes) -> Any | Refused:
         return Refused("a tag, or not deterministic CBOR")
     try:
         value = cbor2.loads(data, read_size=_READ_SIZE)
-        same = cbor2.dumps(value, canonical=True) == data
+        same = encode(value) == data
     except Exception:  # noqa: BLE001  # foreign bytes: whatever a library makes of them is a refusal
         return Refused("not CBOR")
     return value if same else Refused("not deterministic CBOR")

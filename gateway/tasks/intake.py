@@ -170,7 +170,7 @@ class Intake:
         self._perform(known, known.session.receive(header, body, now), now, write)
         return True
 
-    def _perform(self, known: _Known, actions: list[Action], now: float, write: Write | None) -> None:
+    def _perform(self, known: _Known, actions: Iterable[Action], now: float, write: Write | None) -> None:
         device = known.device.id
         for action in actions:
             match action:

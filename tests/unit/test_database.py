@@ -1,5 +1,7 @@
 import asyncio
 import sqlite3
+import subprocess
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -98,3 +100,19 @@ def test_reads_go_on_while_a_commit_stalls(tmp_path: Path) -> None:
         return words
 
     assert asyncio.run(story()) == ["before"]
+
+
+def test_no_other_process_takes_an_open_store_for_a_closed_one(tmp_path: Path) -> None:
+    """SQLite cuts the memory that its processes share from under one whose locks are gone: a bus error, and no more."""
+    asked = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+    async def main() -> None:
+        for start in range(2):
+            store = await Database.open(tmp_path / "a.db", SCHEMA)
+            await store.submit(partial(_insert, text=f"start {start}"))
+            shared = [sys.executable, "-c", asked, str(tmp_path / "a.db-shm")]
+            said = await asyncio.to_thread(subprocess.run, shared, check=False, capture_output=True)
+            assert b"BlockingIOError" in said.stderr
+            await store.close()
+
+    asyncio.run(main())

@@ -17,6 +17,12 @@ def test_a_gateways_topics() -> None:
     assert TOWER.topic("state") == "c5/v1/senafront/yaviza-tower-3/pa-dar-0017/state"
 
 
+def test_the_longest_parts_are_read_and_a_longer_topic_is_none_of_ours() -> None:
+    longest = Route("a" * 63, "b" * 63, "c" * 63)
+    assert parse(longest.topic("event/telemetry")) == Arrival(longest, "event/telemetry")
+    assert parse(longest.topic("state") + "x" * 60_000) is None
+
+
 def test_a_channel_that_does_not_exist_is_our_own_bug() -> None:
     with pytest.raises(AssertionError):
         TOWER.topic("event")

@@ -41,6 +41,12 @@ def running(epoch: bytes = FIRST, *, unstored: bool = False) -> Epochs:
     return epochs
 
 
+def epochs_of(before: Epochs) -> Epochs:
+    """What C5 knows after a restart."""
+    known = [Epoch(**{name: getattr(e, name) for name in Epoch.__slots__}) for e in before.known.values()]
+    return Epochs(known, before.present, 0.0)
+
+
 def test_a_restart_is_no_trouble() -> None:
     epochs = running()
     assert tell(epochs, state(SECOND, 60), 60.0) == []
@@ -103,6 +109,64 @@ def test_a_count_that_could_not_be_stored_is_no_trouble(unstored: bytes) -> None
     tell(epochs, state(twin, 60), 60.0)
     assert epochs.record(first_record(twin, FIRST, unstored=unstored == TWIN), 61.0) == []
     assert epochs.tick(1000.0) == []
+
+
+def test_a_count_that_could_not_be_stored_is_no_trouble_where_its_first_record_never_came() -> None:
+    unstored = bytes.fromhex("00000008eeeeeeee")
+    epochs = running()
+    assert tell(epochs, state(unstored, 60), 60.0) == []
+    assert epochs.record(first_record(unstored, FIRST, lane=Lane.ALARM), 61.0) == []
+    assert tell(epochs, state(SECOND, 90), 90.0) == []
+    assert epochs.record(first_record(SECOND, FIRST), 91.0) == []
+    assert epochs.tick(1000.0) == []
+    assert epochs.record(first_record(unstored, FIRST), 1001.0) == [Cloned(SECOND, unstored)]
+
+
+def test_a_short_epochs_first_state_that_a_broker_kept_is_no_clone() -> None:
+    third = bytes.fromhex("00000009dddddddd")
+    epochs = running()
+    assert epochs.state(state(third, 180), 188.0, NOON_US + 188_000_000) == []
+    assert epochs.state(state(SECOND, 163, number=5), 188.0, NOON_US + 188_000_003) == []  # C5 was cut off
+    assert epochs.record(first_record(SECOND, FIRST), 188.0) == []
+    assert epochs.state(state(SECOND, 150, number=4), 188.0, NOON_US + 188_000_005) == []
+    assert epochs.tick(1000.0) == []
+    assert epochs.state(state(third, 210, number=2), 210.0, NOON_US + 210_000_000) == []
+    assert epochs.present == third
+    assert epochs.state(state(SECOND, 170, number=6), 211.0, NOON_US + 211_000_000) == []
+    assert epochs.present == third
+    assert tell(epochs, state(SECOND, 212, number=7), 212.0) == [Cloned(SECOND, third)]
+
+
+def test_one_that_went_back_with_its_clock_behind_is_found_once_its_states_keep_pace() -> None:
+    epochs = running(SECOND)
+    epochs.record(first_record(FIRST, BEGUN_ANEW), 60.0)
+    assert epochs.state(state(FIRST, -3600), 60.0, NOON_US + 60_000_000) == []
+    kept = state(FIRST, -3599, number=2)  # made a second after it, and come after 25
+    assert epochs.state(kept, 85.0, NOON_US + 85_000_000) == []
+    assert epochs.state(state(FIRST, -3570, number=3), 90.0, NOON_US + 90_000_000) == [Cloned(FIRST, SECOND)]
+    assert epochs.present == FIRST
+
+
+def test_a_lost_store_with_its_clock_behind_is_found_while_the_newer_epoch_is_present() -> None:
+    epochs = running()
+    assert epochs.state(state(BEGUN_ANEW, -3600), 60.0, NOON_US + 60_000_000) == []
+    assert tell(epochs, state(FIRST, 61, number=2), 61.0) == []
+    assert epochs.present == FIRST
+    assert epochs.record(first_record(BEGUN_ANEW, None), 61.0) == []
+    assert epochs.state(state(BEGUN_ANEW, -3570, number=2), 90.0, NOON_US + 90_000_000) == []
+    assert epochs.state(state(BEGUN_ANEW, -3540, number=3), 120.0, NOON_US + 120_000_000) == [
+        StoreLost(BEGUN_ANEW, FIRST)
+    ]
+    assert epochs.present == BEGUN_ANEW
+
+
+def test_that_a_state_came_late_survives_a_restart_of_c5() -> None:
+    before = running(SECOND)
+    assert epochs_of(before).present == SECOND
+    assert before.state(state(FIRST, -5), 1.0, NOON_US + 1_000_000) == []
+    epochs = epochs_of(before)
+    assert tell(epochs, state(SECOND, 30, number=2), 0.0) == []
+    assert epochs.present == SECOND
 
 
 def test_a_suspect_is_judged_by_what_is_known_after_60_s() -> None:
@@ -170,7 +234,6 @@ def test_a_state_of_an_epoch_that_a_newer_one_names_is_old() -> None:
 def test_what_is_known_survives_a_restart_of_c5() -> None:
     before = running()
     tell(before, state(BEGUN_ANEW, 60), 60.0)
-    known = [Epoch(**{name: getattr(e, name) for name in Epoch.__slots__}) for e in before.known.values()]
-    epochs = Epochs(known, before.present, 0.0)
+    epochs = epochs_of(before)
     found: list[Finding] = epochs.record(first_record(BEGUN_ANEW, None), 1.0)
     assert found == [StoreLost(BEGUN_ANEW, FIRST)]

@@ -418,6 +418,18 @@ def test_what_a_salvage_puts_behind_a_reading_that_is_under_way_goes_when_that_h
     assert _sent(schedule) == [Run(ALARM, 5, 1, 1), Run(ALARM, 1, 7, 7)]
 
 
+@pytest.mark.parametrize(("lane", "seconds"), [(ALARM, 5.0), (STATUS, 60.0), (TELEMETRY, 60.0)])
+def test_what_could_not_be_read_is_wanted_again_soon_if_it_is_alarms(lane: Lane, seconds: float) -> None:
+    schedule = _schedule()
+    schedule.connected(20)
+    for want in schedule.want():
+        schedule.unread(want, [], 0.0)
+    schedule.tick(seconds - 0.1)
+    assert lane not in {want.lane for want in schedule.want()}
+    schedule.tick(seconds)
+    assert lane in {want.lane for want in schedule.want()}
+
+
 def test_being_asked_for_again_and_again_never_makes_more_repeats_than_records() -> None:
     stored = _items(ALARM, 1, 9)
     schedule = _connected(20, stored)

@@ -53,7 +53,7 @@ FIRST_COMMAND = 0x01010101  # of the first challenge bytes
 
 def raw(session: DeviceSession, counter: int, type_: int, plaintext: bytes, now: float = 0.0) -> list[Action]:
     header = seal.Header(type_, seal.Direction.UP, DEVICE, counter)
-    return session.receive(header, CIPHER.seal(header, plaintext), now)
+    return list(session.receive(header, CIPHER.seal(header, plaintext), now))
 
 
 def hear(session: DeviceSession, counter: int, said: message.Sendable, now: float = 0.0) -> list[Any]:
@@ -100,6 +100,19 @@ def test_stages_2_and_3_are_told_again_at_the_next_frame_and_then_no_more() -> N
         (102, 1004, Ack(7, 3)),
     ]
     assert hear(session, 103, BEAT) == [Heard(BEAT, unproven=False)]
+
+
+def test_an_event_is_handed_over_before_anything_is_sealed_for_its_device() -> None:
+    session = a_session(events={7: 1}, highest_event=7)
+    hear(session, 101, BEAT)
+    session.stage(7, 2)
+    header = seal.Header(message.Type.EVENT, seal.Direction.UP, DEVICE, 102)
+    pressed = EventMessage(8, 1, 0)
+    actions = iter(session.receive(header, CIPHER.seal(header, message.encode(pressed)), 0.0))
+    assert next(actions) == NewEvent(pressed, unproven=False)
+    session.recorded(8)
+    assert told(session.stage(8, 1)) == [(102, 1001, Ack(8, 1))]
+    assert told(list(actions)) == [(102, 1002, Ack(7, 2))]
 
 
 def test_an_event_repeated_after_its_receipt_is_answered_once_with_the_highest_stage() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Ear:
                     header.device, self._sessions[header.device].receive(header, frame.body, time.monotonic())
                 )
 
-    def _perform(self, device: str, actions: list[Any]) -> None:
+    def _perform(self, device: str, actions: Iterable[Any]) -> None:
         for action in actions:
             if isinstance(action, Send):
                 os.write(self._fd, action.wire)

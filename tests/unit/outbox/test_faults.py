@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -204,6 +205,23 @@ def test_what_failed_to_be_forgotten_is_forgotten_later_and_counters_with_it(
         return {name: state.counter for name, state in box.start.devices.items()}
 
     assert _run(tmp_path, start) == {"0c500042": 3, "0c500043": 7}
+
+
+def test_what_memory_holds_of_the_alarms_does_not_wait_for_a_disk_that_stalls_a_reading(tmp_path: Path) -> None:
+    async def story(box: Outbox) -> None:
+        well_again = threading.Event()
+        assert box._database is not None
+        stalled = box._database.read(lambda _connection: well_again.wait(10))
+        box.append(_entry(1))
+        try:
+            async with asyncio.timeout(3):
+                assert await box.read(After(ALARM, None)) == ([_entry(1).item], None)
+        finally:
+            well_again.set()
+            await stalled
+        assert await box.read(After(ALARM, None)) == ([_entry(1).item], True)
+
+    _run(tmp_path, story)
 
 
 def test_closing_tries_a_disk_in_trouble_once_more(tmp_path: Path, failing: type[Failing]) -> None:

@@ -18,9 +18,19 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_a_value_without_tags_comes_back_and_is_plain(value: object) -> None:
     data = deterministic.encode(value)
+    assert data == cbor2.dumps(value, canonical=True)
     assert deterministic.is_plain(data)
     again = deterministic.decode(data)
     assert deterministic.encode(again) == data
+
+
+def test_what_could_not_be_encoded_leaves_nothing_behind() -> None:
+    value: list[object] = [1, object()]
+    for _time in range(2):
+        with pytest.raises(cbor2.CBOREncodeError):
+            deterministic.encode({1: value})
+    value[1] = 2
+    assert deterministic.encode({1: value}) == bytes.fromhex("a101820102")
 
 
 @pytest.mark.parametrize(
