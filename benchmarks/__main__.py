@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmarks import drain, flood, latency, line_rate, start
 from benchmarks.figures import Figure
+from benchmarks.promises import of_tests
 from benchmarks.report import number, write
 from benchmarks.site import Site
 from firmware_sim.broker import find_mosquitto
@@ -26,6 +27,11 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Coroutine[Any, Any, list[Figure]]]]
     "drain": drain.measure,
     "flood": flood.measure,
     "start": start.measure,
+    "blackhole": of_tests("tests/journeys/test_paths.py", "-m", "soak"),
+    "disk": of_tests("tests/journeys/test_disk.py", "tests/journeys/test_corrupt.py"),
+    "power": of_tests("tests/power"),
+    "kills": of_tests("tests/journeys/test_killed.py", "-m", "soak"),
+    "simulation": of_tests("tests/simulation", "-m", "soak"),
 }
 
 

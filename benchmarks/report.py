@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import delivery
 from benchmarks.figures import Figure
 from firmware_sim.broker import Mosquitto, find_mosquitto
 
@@ -34,6 +35,7 @@ def write(measured: str, figures: list[Figure], order: Sequence[str]) -> None:
     ordered = {name: kept[name] for name in order if name in kept}
     text = PAGE.read_text()
     PAGE.write_text(text.partition(HEADING)[0] + HEADING + "".join(_section(name, ordered[name]) for name in ordered))
+    delivery.write(ordered, number)
     RESULTS.write_text(json.dumps({"benchmarks": ordered}, indent=1, ensure_ascii=False) + "\n")
 
 

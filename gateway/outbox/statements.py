@@ -141,6 +141,11 @@ def _receipted_before(connection: sqlite3.Connection, entries: Sequence[Entry]) 
     ]
 
 
+def ordinals(connection: sqlite3.Connection) -> dict[bytes, int]:
+    """Return the ordinal of each epoch."""
+    return dict(connection.execute("SELECT epoch, ordinal FROM epoch"))
+
+
 def begin(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
     """Begin an epoch, and forget those of which nothing is left."""
     connection.execute(

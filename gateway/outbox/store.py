@@ -345,6 +345,8 @@ class Outbox:
             await adopt(self._disk, self._path, self._database)
         await self._database.submit(partial(statements.resume, start=self.start))
         self._takes(await self._database.submit(measure.cut))
+        if self.start.unstored and not self.start.epochs:  # a disk that couldn't be read when this epoch began
+            self.on_salvaged((), await self._database.read(statements.ordinals))
 
     async def _put_back(self, deleted: Database) -> None:
         """Copy what a deleted store still gives to its place. Raises `StoreError` as long as there is hope for it."""

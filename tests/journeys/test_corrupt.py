@@ -12,6 +12,7 @@ import pytest
 
 from gateway.outbox.inspect import FILE
 from gateway.outbox.pages import PAGE
+from tests.support.measured import Measured
 from tests.support.world import HONEST, Counted, World, until
 
 WAITING = 4  # presses in the outage before
@@ -19,7 +20,7 @@ WAITING = 4  # presses in the outage before
 
 @pytest.mark.parametrize("page", ["first", "record", "device", "everywhere"])
 def test_a_press_on_a_damaged_store_is_at_c5_within_a_second_and_what_waited_follows(
-    tmp_path: Path, authority: Path, counted: Counted, page: str
+    tmp_path: Path, authority: Path, counted: Counted, measured: Measured, page: str
 ) -> None:
     async def journey() -> None:
         async with asyncio.timeout(90), World(tmp_path, authority) as world:
@@ -37,6 +38,7 @@ def test_a_press_on_a_damaged_store_is_at_c5_within_a_second_and_what_waited_fol
             await until(lambda: any(held.event_number == number for held in world.receiver.held()), "the press at C5")
             took = round(time.monotonic() - happened, 3)
             assert took < 1.0
+            measured(f"damaged store ({page}), at the next start: press to C5", "s", took, 1)
             await world.board.stage(number, 1, 10)
             await until(lambda: world.receiver.of_type("storage.degraded"), "storage.degraded at C5")
             await until(lambda: world.receiver.of_type("storage.restored"), "storage.restored at C5")

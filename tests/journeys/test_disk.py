@@ -6,12 +6,13 @@ import resource
 import time
 from pathlib import Path
 
+from tests.support.measured import Measured
 from tests.support.stalled_gateway import STALL
 from tests.support.world import Counted, World, until
 
 
 def test_a_press_is_at_c5_within_a_second_while_every_commit_takes_two(
-    tmp_path: Path, authority: Path, counted: Counted
+    tmp_path: Path, authority: Path, counted: Counted, measured: Measured
 ) -> None:
     async def journey() -> None:
         async with (
@@ -30,12 +31,13 @@ def test_a_press_is_at_c5_within_a_second_while_every_commit_takes_two(
             found = await world.judged()
             await world.nothing_waits()
             counted(found | {"press to its receipt, s": took})
+            measured("every commit takes 2 s: press to its receipt, the longest", "s", max(took), 1)
 
     asyncio.run(journey())
 
 
 def test_a_full_disk_is_told_and_stops_no_alarm_and_room_heals_it(
-    tmp_path: Path, authority: Path, counted: Counted
+    tmp_path: Path, authority: Path, counted: Counted, measured: Measured
 ) -> None:
     async def journey() -> None:
         async with asyncio.timeout(60), World(tmp_path, authority) as world:
@@ -48,8 +50,13 @@ def test_a_full_disk_is_told_and_stops_no_alarm_and_room_heals_it(
             status, printed, _ = await world.gateway.command("check", "--json")
             failed = [f["text"] for f in json.loads(printed)["findings"] if f["result"] == "failed"]
             assert (status, any("nothing can be stored" in text for text in failed)) == (1, True)
+            took: list[float] = []
             for _ in range(3):
-                assert 1 not in (await world.press(stage=2)).told
+                press = await world.press(stage=2)
+                assert 1 not in press.told
+                took.append(press.told[2] - press.pressed_at)
+                assert took[-1] < 1.0
+            measured("full disk: press to its receipt, the longest", "s", round(max(took), 3), 1)
             roomy(world)
             await until(lambda: world.receiver.of_type("storage.restored"), "storage.restored at C5")
             assert await world.troubles() == ""
@@ -68,7 +75,7 @@ def test_a_full_disk_is_told_and_stops_no_alarm_and_room_heals_it(
 
 
 def test_a_disk_that_turns_read_only_delays_no_alarm_and_heals(
-    tmp_path: Path, authority: Path, counted: Counted
+    tmp_path: Path, authority: Path, counted: Counted, measured: Measured
 ) -> None:
     readonly = tmp_path / "readonly"
 
@@ -97,12 +104,13 @@ def test_a_disk_that_turns_read_only_delays_no_alarm_and_heals(
             found = await world.judged()
             await world.nothing_waits()
             counted(found | {"press to its receipt, s": took})
+            measured("read-only disk: press to its receipt, the longest", "s", max(took), 1)
 
     asyncio.run(journey())
 
 
 def test_a_store_deleted_underneath_delays_no_alarm_and_nothing_of_it_is_lost(
-    tmp_path: Path, authority: Path, counted: Counted
+    tmp_path: Path, authority: Path, counted: Counted, measured: Measured
 ) -> None:
     async def journey() -> None:
         async with asyncio.timeout(60), World(tmp_path, authority) as world:
@@ -117,6 +125,7 @@ def test_a_store_deleted_underneath_delays_no_alarm_and_nothing_of_it_is_lost(
             press = await world.press(stage=2)
             took = round(press.told[2] - press.pressed_at, 3)
             assert took < 1.0
+            measured("store deleted underneath: press to its receipt", "s", took, 1)
             await until(lambda: world.receiver.of_type("storage.restored"), "storage.restored at C5")
             found = await world.judged()
             await world.nothing_waits()

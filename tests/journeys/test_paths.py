@@ -4,15 +4,15 @@ The short journeys run with a profile of 8 s. `make soak` has the profiles of th
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.support.measured import Measured
 from tests.support.paths import TwoPaths
 from tests.support.world import until
 
-Measured = Callable[[str, str, float, float | None], None]  # the fixture `measured`
 Figures = dict[str, float]  # seconds
 
 

@@ -24,6 +24,7 @@ from gateway.signing import record as records
 from gateway.signing.cose import Envelope, parse
 from gateway.signing.record import Record
 from tests.power.lab import CachedDisk, Call, record
+from tests.support.measured import Measured
 from tests.support.storing import VERIFYING, Life
 
 CUTS = 250  # in `make test`; a cut costs some 20 ms
@@ -67,10 +68,11 @@ def life(seed: int, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
 
 
 def test_whatever_the_power_cut_leaves_every_promise_holds(
-    life: list[Call], seed: int, tmp_path: Path, record_property: Counted
+    life: list[Call], seed: int, tmp_path: Path, record_property: Counted, measured: Measured
 ) -> None:
     found = _cuts(life, seed, tmp_path, CUTS, lies=False)
     record_property("counted", f"C5_SEED={seed} {dict(found)}")
+    measured(f"{CUTS} power cuts: promises broken", "", found["broken"], 0)
     assert found["broken"] == 0
     assert found["cuts"] == CUTS
     assert found["promises"] > 10 * CUTS
@@ -79,10 +81,11 @@ def test_whatever_the_power_cut_leaves_every_promise_holds(
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_ten_thousand_power_cuts_break_no_promise(
-    life: list[Call], seed: int, tmp_path: Path, record_property: Counted
+    life: list[Call], seed: int, tmp_path: Path, record_property: Counted, measured: Measured
 ) -> None:
     found = _cuts(life, seed, tmp_path, SOAK, lies=False)
     record_property("counted", f"C5_SEED={seed} {dict(found)}")
+    measured(f"{SOAK} power cuts: promises broken", "", found["broken"], 0)
     assert found["broken"] == 0
 
 

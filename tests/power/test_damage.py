@@ -19,6 +19,7 @@ from gateway.event import Lane
 from gateway.outbox import salvage, store
 from gateway.outbox.inspect import FILE
 from gateway.signing.cose import Envelope, parse
+from tests.support.measured import Measured
 from tests.support.storing import VERIFYING, Life, live
 
 CASES = 200
@@ -109,7 +110,11 @@ DAMAGES: list[Damage] = [_noise, _zeros, _torn, _sector, _header, _cut]
 
 
 def test_of_a_store_damaged_at_200_places_nothing_is_invented_and_nothing_hidden(
-    images: list[Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+    images: list[Image],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+    measured: Measured,
 ) -> None:
     monkeypatch.setattr(salvage, "PAUSE", 0.0)
     monkeypatch.setattr(store, "RETRY", 0.01)
@@ -129,6 +134,7 @@ def test_of_a_store_damaged_at_200_places_nothing_is_invented_and_nothing_hidden
         counts.update(asyncio.run(_judge(folder, image, told, in_log=name == WAL)))
         shutil.rmtree(folder)
     record_property("counted", f"C5_SEED={seed} {dict(counts)}")
+    measured("stores damaged at random places and judged", "", CASES, None)
 
 
 async def _judge(folder: Path, image: Image, told: str, *, in_log: bool) -> dict[str, int]:

@@ -268,9 +268,16 @@ class Checker:
         return text.startswith("the gateway lost") and not self._declared_durable()
 
     def _declared_durable(self) -> bool:
-        find = "SELECT epoch, lane, first FROM spans JOIN chains ON chains.id = chain WHERE NOT held"
-        declared = self._ledger.look(self._ledger_path, find)
-        return any(self._durable.get((epoch, number), (0, b""))[0] >= first for epoch, number, first in declared)
+        find = "SELECT wire FROM records WHERE type = 'records.unavailable'"
+        told = [
+            content.data or {} for (wire,) in self._ledger.look(self._ledger_path, find) for content in records(wire)
+        ]
+        return any(
+            self._durable.get((epoch, data["lane"]), (0, b""))[0] >= first
+            for data in told
+            if data["reason"] == "lost"
+            for epoch, first, _last in data["ranges"]
+        )
 
     def _judge_happenings(self) -> None:
         find = "SELECT source, event_number, type, repeat_of FROM records WHERE event_number IS NOT NULL"

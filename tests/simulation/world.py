@@ -23,7 +23,9 @@ from gateway.c5.centre import Centre
 from gateway.c5.ledger import Ledger
 from gateway.c5.receiver import Receiver
 from gateway.c5.signers import Signers
+from gateway.c5.values import Snapshot
 from gateway.config import GatewaySettings
+from gateway.errors import StoreError
 from gateway.fieldlink.label import Label
 from gateway.identity.keystore import load_anchors, load_identity
 from gateway.mqtt import Broker, Connection
@@ -42,6 +44,7 @@ from tests.simulation.network import Network
 from tests.simulation.trace import Trace
 
 FLEET: Final = 8
+RESTARTED_AFTER: Final = 2.0  # seconds, by systemd
 LINES: Final = ("radio-0", "radio-1")
 
 
@@ -219,9 +222,9 @@ class CentreMachine:
         identity = load_identity(own / "signing.pem", own / "signing.key", role="receiver", anchors=anchors, at=at)
         centre = Centre(authority.RECEIVER, Signer(identity.key, identity.identity.thumbprint), Signers(anchors, None))
         process = self.process
-        ledger = await Ledger.open(place.folder / "centre", self.disk)
+        ledger, known = await self._opened(place.folder / "centre")
         try:
-            centre.restore(await ledger.load(), self._loop.time())
+            centre.restore(known, self._loop.time())
             receiver = Receiver(
                 centre,
                 ledger,
@@ -242,6 +245,17 @@ class CentreMachine:
             raise
         finally:
             await ledger.close()
+
+    async def _opened(self, folder: Path) -> tuple[Ledger, Snapshot]:
+        """Open the ledger and read it; a receiver whose disk fails ends, and systemd starts it again."""
+        while True:
+            with contextlib.suppress(StoreError):
+                ledger = await Ledger.open(folder, self.disk)
+                try:
+                    return ledger, await ledger.load()
+                except StoreError:
+                    await ledger.close()
+            await asyncio.sleep(RESTARTED_AFTER)
 
     def _dial(self, port: int) -> Any:
         async def dial(on_message: Any, on_closed: Any) -> Connection:

@@ -489,6 +489,24 @@ def test_a_store_that_can_t_be_opened_leaves_a_gateway_without_a_disk_until_it_c
     assert after.heads[ALARM].epoch == start.epoch
 
 
+def test_a_store_that_couldn_t_be_read_at_the_start_tells_its_epochs_once_it_can(tmp_path: Path) -> None:
+    before = _run(tmp_path, _start)
+    (tmp_path / FILE).rename(tmp_path / "away")
+    (tmp_path / FILE).mkdir()
+
+    async def story(box: Outbox) -> dict[bytes, int]:
+        learnt: dict[bytes, int] = {}
+        box.on_salvaged = lambda _taken, ordinals: learnt.update(ordinals)
+        assert box.start.epochs == {}
+        (tmp_path / FILE).rmdir()
+        (tmp_path / "away").rename(tmp_path / FILE)
+        await _until(lambda: box.trouble is None)
+        return learnt
+
+    learnt = _run(tmp_path, story)
+    assert learnt[before.epoch] == before.ordinal, "receipts speak of it by its name"
+
+
 def test_a_full_disk_at_the_start_still_gives_an_epoch_with_the_old_heads(tmp_path: Path) -> None:
     """In a process of its own, in which no file may grow."""
 
