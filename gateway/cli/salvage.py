@@ -32,7 +32,8 @@ def run(settings_path: Path | None, file: Path, *, as_json: bool) -> bool:
     settings = config.load(find_settings(settings_path, config.VARIABLE, config.DEFAULT))
     state_dir = settings.gateway.state_dir
     file = file.absolute()
-    if not file.is_file() or (state_dir / FILE).absolute() == file:
+    store = state_dir / FILE
+    if not file.is_file() or (store.exists() and file.samefile(store)):  # reading it here would take its locks away
         raise C5Error(
             _("{file} is no file that can be salvaged").format(file=file),
             _("Give a store that was set aside (outbox-….db), or another card's outbox.db."),
@@ -48,6 +49,11 @@ def run(settings_path: Path | None, file: Path, *, as_json: bool) -> bool:
     if told["error"]:
         hint = _("The service's user must be able to read it: copy it into {path}.").format(path=state_dir)
         raise C5Error(told["error"], hint)
+    if not any((*told["taken"].values(), told["had"], told["lost"])):
+        raise C5Error(
+            _("nothing in {file} is a record of this gateway").format(file=file),
+            _("Is it the right file, or the right card? One that was set aside is named outbox-….db."),
+        )
     return not told["lost"]
 
 

@@ -67,6 +67,8 @@ def test_a_technician_salvages_a_file_beside_the_service_and_without_it(tmp_path
             await world.gateway.start()
             assert await _salvaged(world, card) == (0, WAITING, [])
             assert await _salvaged(world, card) == (0, 0, [])
+            (tmp_path / "notes.txt").write_text("the wrong file")
+            assert (await _salvaged(world, tmp_path / "notes.txt"))[0] == 1
             world.gateway.kill()
             _take_out(store, tmp_path / "away.db")
             assert await _salvaged(world, card) == (0, WAITING, [])
