@@ -19,10 +19,10 @@ def write(benchmarks: Mapping[str, Mapping[str, Any]], number: Any) -> None:
     ]
     for name in SHOWN:
         for figure in benchmarks.get(name, {}).get("figures", ()):
-            limit = figure["goal"] if figure["now"] is None else figure["now"]
+            limit = figure["now"] if figure["goal"] is None else figure["goal"]
             if limit is None and name not in TESTED:
                 continue
-            reached = figure["reached_goal"] if figure["now"] is None else figure["reached_now"]
+            reached = figure["reached_now"] if figure["goal"] is None else figure["reached_goal"]
             unit = "× naive" if figure["limits_are_ratios"] else figure["unit"]
             ours = figure["ratio"] if figure["limits_are_ratios"] else figure["ours"]
             cells = (
