@@ -12,60 +12,47 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 from gateway import RELEASED, __version__, notify, status
-from gateway.clock import EpochClock, FieldClock, Timekeeper
+from gateway.clock import EpochClock
 from gateway.config import GatewaySettings, PortTable
 from gateway.control.authorise import Speakers
-from gateway.delivery import timing
+from gateway.credentials import field_clock, identity, revocations
 from gateway.delivery.coverage import Coverage
 from gateway.delivery.item import EventState
+from gateway.dialling import dialler
 from gateway.drivers.field_link import FieldLink
-from gateway.errors import CertificateError, LinkError, Refused, StoreError
+from gateway.errors import Refused, StoreError
 from gateway.event import Event, Lane
 from gateway.identity.keystore import (
-    Own,
-    Tls,
     load_anchors,
-    load_identity,
-    load_revocations,
     own_key,
-    read_tls,
-    validity,
 )
-from gateway.mqtt import Broker, Connection, Message, Will
-from gateway.mqtt.version import Version
 from gateway.outbox.budget import Budget
 from gateway.outbox.salvage import Prover, Taken, runs
 from gateway.outbox.salvager import Rescue
 from gateway.outbox.store import Outbox
 from gateway.registry.devices import Registry
-from gateway.signing.certificate import Revocations
 from gateway.signing.chain import Chain
 from gateway.signing.chains import CHAINS_MAX, decode_chain, encode_chain, encode_chains
 from gateway.signing.cose import Signer, VerifyingKey
-from gateway.signing.record import SYNCHRONISED
 from gateway.tasks.clockwatch import ClockWatch
 from gateway.tasks.commands import Commands
 from gateway.tasks.intake import RECEIVED, STORED, Intake
-from gateway.tasks.path import Dial
 from gateway.tasks.recorder import Recorder
 from gateway.tasks.said import Self
 from gateway.tasks.storage import Storage
 from gateway.tasks.uplink import Uplink
 from gateway.text import _
-from gateway.tls import client_context
 from gateway.topics import Route
 from gateway.world import World
 
 log = logging.getLogger(__name__)
 
-RECEIVE_MAXIMUM: Final = 64  # unacknowledged messages towards us; receipts are small and few
 DRIVER_PAUSE: Final = 1.0  # seconds before a driver that ended is started again
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class App:
@@ -141,11 +128,11 @@ class App:
             health=lambda: {"storage": self.outbox.gauge.brief()},
         )
         anchors = load_anchors(settings.identity.trust_anchors)
-        speakers = Speakers(table.id, anchors, settings.delivery.receivers, _revocations(settings, world.clock))
+        speakers = Speakers(table.id, anchors, settings.delivery.receivers, revocations(settings, world.clock))
         self.uplink = Uplink(
             own=own,
             brokers=[f"{broker.host}:{broker.port}" for broker in settings.broker],
-            dial=self._dialler(),
+            dial=dialler(settings, world, self.clock),
             coverage=coverage,
             recorder=self.recorder,
             store=self.outbox,
@@ -196,48 +183,6 @@ class App:
         highest = RECEIVED if self.settings.delivery.confirmation == "receiver" else STORED
         events = (event for event in self.outbox.start.events if event.device == device)
         return [replace(event, stage=min(event.stage, highest)) for event in events]
-
-    def _dialler(self) -> Dial:
-        settings, connect = self.settings, self.world.connect
-        brokers: dict[str, Broker] = {}
-        versions: dict[str, Version] = {}
-        for table in settings.broker:
-            files = settings.identity
-            context = None
-            if table.tls:
-                assert files.tls_certificate is not None
-                assert files.tls_key is not None
-                context = client_context(files.trust_anchors, files.tls_certificate, files.tls_key, self.clock.instead)
-            name = f"{table.host}:{table.port}"
-            brokers[name] = Broker(table.host, table.port, table.protocol, context)
-            versions[name] = Version(name, table.protocol)
-
-        async def dial(
-            name: str,
-            will: tuple[str, bytes],
-            on_message: Callable[[Message], None],
-            on_closed: Callable[[str], None],
-        ) -> Connection:
-            version, now = versions[name], self.world.clock.monotonic
-            try:
-                connection = await connect(
-                    replace(brokers[name], protocol=version.ask(now())),
-                    settings.gateway.id,
-                    keepalive=settings.delivery.keepalive,
-                    will=Will(*will),
-                    session_expiry=0,
-                    receive_maximum=RECEIVE_MAXIMUM,
-                    on_message=on_message,
-                    on_closed=on_closed,
-                    deadline=timing.dial(settings.delivery.profile),
-                )
-            except LinkError:
-                version.failed()
-                raise
-            version.spoken(connection.protocol, now())
-            return connection
-
-        return dial
 
     def _link(self, port: PortTable) -> FieldLink:
         return FieldLink(
@@ -337,55 +282,3 @@ class App:
 
     async def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
         return await status.answer(self, request)
-
-
-def field_clock(settings: GatewaySettings, world: World) -> FieldClock:
-    """Return the time to go by: the machine's clock, judged by the floor, the build and our own certificates."""
-    files = settings.identity
-    begin, end = validity(files.signing_certificate, files.tls_certificate)
-    built = datetime.fromisoformat(RELEASED).replace(tzinfo=UTC)
-    return FieldClock(world.clock, world.floor.read(settings.gateway.state_dir), max(begin, built), end)
-
-
-def identity(settings: GatewaySettings, clock: Timekeeper) -> tuple[Own, Tls | None]:
-    """Read who we are, or raise `CertificateError` naming what is wrong: the role, the date, the name."""
-    files = settings.identity
-    at = _EPOCH + timedelta(microseconds=clock.now_us())
-    own = load_identity(
-        files.signing_certificate,
-        files.signing_key,
-        role="gateway",
-        anchors=load_anchors(files.trust_anchors),
-        at=at,
-        sure=clock.quality()[0] in SYNCHRONISED,
-    )
-    if own.identity.not_after < at:
-        log.warning("by a clock that nobody set, the signing certificate has expired: it is used all the same")
-    name = settings.gateway.id
-    if own.identity.name != name:
-        raise CertificateError(
-            _("identity.signing_certificate is for {found}, and gateway.id is {name}").format(
-                found=own.identity.name, name=name
-            ),
-            _("C5 refuses what this gateway signs. Correct gateway.id, or install this gateway's own certificate."),
-        )
-    tls = read_tls(files.tls_certificate) if files.tls_certificate else None
-    if tls is not None and tls.common_name != name:
-        raise CertificateError(
-            _("identity.tls_certificate is for {found}, and gateway.id is {name}").format(
-                found=tls.common_name, name=name
-            ),
-            _("The broker lets each gateway speak in its own name alone. Install this gateway's own certificate."),
-        )
-    return own, tls
-
-
-def _revocations(settings: GatewaySettings, clock: Timekeeper) -> Revocations | None:
-    """Read the revocation list; one that is out of date warns and never blocks."""
-    path = settings.identity.revocation_list
-    if path is None:
-        return None
-    revocations = load_revocations(path)
-    if revocations.stale(_EPOCH + timedelta(microseconds=clock.now_us())):
-        log.warning("the revocation list is out of date: %s", path)
-    return revocations

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gateway import app, config
+from gateway import config, credentials
 from gateway.cli.look import autonomy
 from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
@@ -125,8 +125,8 @@ def _judged(what: str, reason: str | None, right: str) -> Finding:
 
 def _identity(settings: GatewaySettings) -> Iterator[Finding]:
     try:
-        clock = app.field_clock(settings, World())
-        own, tls = app.identity(settings, clock)
+        clock = credentials.field_clock(settings, World())
+        own, tls = credentials.identity(settings, clock)
     except C5Error as error:
         yield Finding(_("certificate"), "failed", error.what, error.hint)
         return
@@ -226,7 +226,7 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Find
     table_gateway = settings.gateway
     route = Route(table_gateway.agency, table_gateway.site, table_gateway.id)
     try:
-        clock = app.field_clock(settings, World())
+        clock = credentials.field_clock(settings, World())
     except CertificateError as error:
         return [Finding(_("TLS certificate"), "failed", error.what, error.hint)]
 
@@ -245,7 +245,9 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Find
 
     try:
         async with asyncio.timeout(PROBE_DEADLINE):
-            protocol, refused = await _refused(dial, route, encode_chains([app.identity(settings, clock)[0].chain]))
+            protocol, refused = await _refused(
+                dial, route, encode_chains([credentials.identity(settings, clock)[0].chain])
+            )
     except CertificateError as error:
         return [Finding(_("TLS certificate"), "failed", error.what, error.hint)]
     except LinkError as error:

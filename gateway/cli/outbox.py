@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gateway import app, config
+from gateway import config, credentials
 from gateway.cli.look import autonomy
 from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
@@ -65,7 +65,7 @@ def show(path: Path | None, *, as_json: bool) -> bool:
 def verify(path: Path | None, *, as_json: bool) -> bool:
     """Verify all; True if every record holds."""
     settings = _settings(path)
-    own, _tls = app.identity(settings, SystemClock())
+    own, _tls = credentials.identity(settings, SystemClock())
     key = VerifyingKey(own.identity.certificate.public_key())
     count, wrong = inspect.broken(settings.gateway.state_dir, key, own.identity.thumbprint)
     if as_json:

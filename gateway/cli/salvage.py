@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from gateway import app, config
+from gateway import config, credentials
 from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
 from gateway.clock import SystemClock
@@ -69,7 +69,7 @@ def _followed(state_dir: Path) -> dict[str, Any]:
 
 
 async def _at_rest(settings: config.GatewaySettings, file: Path) -> dict[str, Any]:
-    own, _tls = app.identity(settings, SystemClock())
+    own, _tls = credentials.identity(settings, SystemClock())
     anchors = load_anchors(settings.identity.trust_anchors)
     prover = Prover(settings.gateway.id, lambda chain: own_key(chain, anchors, settings.gateway.id))
     prover.introduce(encode_chain(own.chain))

@@ -57,7 +57,16 @@ CENTRE_WIRING: Final = frozenset(
     | {"gateway.c5.command", "gateway.c5.desk", "gateway.c5.importing"}
 )
 WIRING: Final = frozenset(
-    {"gateway.app", "gateway.world", "gateway.config", "gateway.cli", "gateway.status", "gateway.demo"}
+    {
+        "gateway.app",
+        "gateway.credentials",
+        "gateway.dialling",
+        "gateway.world",
+        "gateway.config",
+        "gateway.cli",
+        "gateway.status",
+        "gateway.demo",
+    }
 )
 # The centre's end is installed without device libraries.
 CENTRE_MAY_USE: Final = frozenset(
@@ -103,6 +112,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "cbor2": ("gateway.signing", "gateway.fieldlink"),
     "cryptography": ("gateway.signing", "gateway.fieldlink", "gateway.identity", "gateway.tls", "certs"),
     "cwt": ("gateway.signing",),
+    "gpiod": ("gateway.drivers",),
     "iotcore": ("firmware_sim.broker",),
     "paho": ("gateway.mqtt",),
     "prometheus_client": ("gateway.metrics",),
