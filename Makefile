@@ -29,7 +29,7 @@ demo: $(READY) ## the main job on this machine: presses, an outage, a summary (A
 	@$(BIN)/c5-gateway demo $(ARGS)
 
 test: $(READY) tools ## every test but the long ones (ARGS='tests/unit -x')
-	@$(BIN)/pytest -m 'not soak' $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile -m 'not soak' $(ARGS)
 
 check: $(READY) ## lint, format, types, import rules
 	@$(BIN)/ruff check .
