@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test check simulate soak bench catalogue lock clean
+.PHONY: help setup tools demo test test-vm check simulate soak bench catalogue lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 setup: $(READY) ## make .venv with the commands c5-gateway, c5-receiver, c5-certs, firmware-sim
 
@@ -29,7 +29,10 @@ demo: $(READY) ## the main job on this machine: presses, an outage, a summary (A
 	@$(BIN)/c5-gateway demo $(ARGS)
 
 test: $(READY) tools ## every test but the long ones (ARGS='tests/unit -x')
-	@$(BIN)/pytest -n 2 --dist loadfile -m 'not soak' $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile -m 'not soak and not vm' $(ARGS)
+
+test-vm: $(READY) tools ## GPIO, systemd and USB on Debian's own kernel, in an arm64 machine that QEMU emulates (SMOKE=1: a few)
+	@$(BIN)/pytest -m 'vm$(if $(SMOKE), and smoke)' $(or $(ARGS),tests/vm)
 
 check: $(READY) ## lint, format, types, import rules
 	@$(BIN)/ruff check .
@@ -38,7 +41,7 @@ check: $(READY) ## lint, format, types, import rules
 	@$(BIN)/pytest -q tests/unit/test_imports.py
 
 # Tests read the texts as they are written, whatever the language of the session.
-test soak simulate: export LANGUAGE = C
+test test-vm soak simulate: export LANGUAGE = C
 
 simulate: $(READY) ## the gateway and C5 under faults, on a virtual clock (SEED=n | SEEDS=n HOURS=n)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \

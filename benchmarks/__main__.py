@@ -1,4 +1,4 @@
-"""`python -m benchmarks [latency] [line] [drain] [flood] [start]`: measure, print a table, write `results/latest.json`.
+"""`python -m benchmarks [latency] [line] [storm] …`: measure, print a table, write `results/latest.json`.
 
 Run alone, a benchmark changes its own figures in the file and leaves the others.
 """
@@ -14,7 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import drain, flood, latency, line_rate, start
+from benchmarks import drain, flood, latency, line_rate, start, storm
 from benchmarks.figures import Figure
 from benchmarks.promises import of_tests
 from benchmarks.report import number, write
@@ -26,6 +26,8 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Coroutine[Any, Any, list[Figure]]]]
     "line": line_rate.measure,
     "drain": drain.measure,
     "flood": flood.measure,
+    "storm": storm.measure,
+    "many": of_tests("tests/journeys/test_many.py", "-m", "soak"),
     "start": start.measure,
     "blackhole": of_tests("tests/journeys/test_paths.py", "-m", "soak"),
     "disk": of_tests("tests/journeys/test_disk.py", "tests/journeys/test_corrupt.py"),

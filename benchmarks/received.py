@@ -16,12 +16,18 @@ class Received(NamedTuple):
 
 
 def received(path: Path) -> dict[int, Received]:
-    """Read the lines of all presses, by event number."""
-    found: dict[int, Received] = {}
+    """Read the lines of all presses of one device, by event number."""
+    return {number: at for (_, number), at in by_device(path).items()}
+
+
+def by_device(path: Path) -> dict[tuple[str, int], Received]:
+    """Read the lines of all presses, by device and event number; the first line of each counts."""
+    found: dict[tuple[str, int], Received] = {}
     for line in path.read_text().splitlines():
         said = json.loads(line)
         if said["type"] == "panic.pressed":
-            found[said["event_number"]] = Received(_us(said["verified"]), _us(said["committed"]))
+            at = Received(_us(said["verified"]), _us(said["committed"]))
+            found.setdefault((said["device"], said["event_number"]), at)
     return found
 
 

@@ -32,6 +32,10 @@ LEAF_DAYS: Final = 731  # 2 years
 _HOST: Final = re.compile(r"[0-9A-Za-z.:-]{1,253}")  # an address, or a DNS name in ASCII
 
 
+class UsageError(CertificateError):
+    """What was asked for can't be issued by any authority: nothing was made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Issued:
     """Where the files of one holder are."""
@@ -138,34 +142,37 @@ class Authority:
         )
 
     def _refuse(self, role: Role, name: str, hosts: Sequence[str], days: int, at: datetime) -> None:
-        """Raise CertificateError for what can't be issued, before anything is made."""
+        """Raise UsageError for what can't be issued, CertificateError if nothing can; before anything is made."""
         if not is_part(name):
-            raise CertificateError(
+            raise UsageError(
                 _("a {role} can't be named {name!r}").format(role=role, name=name),
                 _("lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"),
             )
         if role == "broker" and not hosts:
-            raise CertificateError(
+            raise UsageError(
                 _("a broker's certificate names the hosts under which it is reached"),
                 _("give each name and address with --host"),
             )
         if role != "broker" and hosts:
-            raise CertificateError(
+            raise UsageError(
                 _("a {role} has no host names").format(role=role), _("leave --host out; it is for brokers")
             )
         for host in hosts:
             if not _HOST.fullmatch(host):
-                raise CertificateError(
+                raise UsageError(
                     _("{host!r} is not a host name or an address").format(host=host),
                     _("give it as clients write it, without a port; other scripts in their xn-- form"),
                 )
         left = (self.issuer.certificate.not_valid_after_utc - at) // timedelta(days=1)
-        if not 1 <= days <= left:
+        if left < 1:
             raise CertificateError(
                 _("a certificate can't be made for {days} days").format(days=days),
-                _("give 1 to {left} days, which is how long the issuing CA lasts").format(left=left)
-                if left >= 1
-                else _("the issuing CA has ended: make a new authority with c5-certs init"),
+                _("the issuing CA has ended: make a new authority with c5-certs init"),
+            )
+        if not 1 <= days <= left:
+            raise UsageError(
+                _("a certificate can't be made for {days} days").format(days=days),
+                _("give 1 to {left} days, which is how long the issuing CA lasts").format(left=left),
             )
 
 

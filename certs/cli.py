@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from certs.authority import LEAF_DAYS, Authority, Role
+from certs.authority import LEAF_DAYS, Authority, Role, UsageError
 from certs.profiles import SigningKind
 from gateway.errors import C5Error
 from gateway.text import _
@@ -49,11 +49,11 @@ def issue(
 
 
 def main() -> None:
-    """Run the command line: exit status 1 and two lines on standard error when something is not right."""
+    """Run the command line; a mistake is two lines on standard error, and status 2 for wrong usage, 1 for the rest."""
     try:
         app()
     except C5Error as error:
         sys.stderr.write(f"c5-certs: {error.what}\n")
         if error.hint:
             sys.stderr.write(f"  {error.hint}\n")
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UsageError) else 1)

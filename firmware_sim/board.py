@@ -4,6 +4,10 @@ It says HELLO, numbers its events and tells each again until it hears a stage, l
 shows how far the last press has come. Kinds 2 and 3 (silent, duress) show nothing at any stage: whoever stands over
 the person who pressed must not see a difference.
 
+A board that sleeps has its radio on only for a moment after each frame of its own, and hears nothing else. Whatever
+comes in that is not the gateway speaking to it now (noise, another's frame, a forgery, a recording) moves nothing and
+is counted in `refused`.
+
 Every method returns actions, and the caller performs them all, in order. A board that can't read its flash has a
 `fault` and returns none.
 
@@ -15,6 +19,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
 
+from firmware_sim.battery import FULL_MV, Battery
 from firmware_sim.downward import Downward
 from firmware_sim.flash import BLOCK, Flash, Reserved
 from firmware_sim.orders import Orders
@@ -24,10 +29,14 @@ from gateway.fieldlink.label import Label
 from gateway.fieldlink.message import Ack, Command, EventMessage, Heartbeat, Hello, Measurement, Reading
 
 POWER_ON, BROWN_OUT, WATCHDOG, SOFTWARE = 1, 2, 3, 4  # reset causes
-PRESSED, SILENT, DURESS, TAMPER_OPENED, TAMPER_CLOSED, BATTERY_LOW, BATTERY_RESTORED = 1, 2, 3, 6, 17, 18, 19
+PRESSED, SILENT, DURESS, TAMPER_OPENED, RELEASED, TAMPER_CLOSED = 1, 2, 3, 6, 16, 17
+BATTERY_LOW, BATTERY_RESTORED, POWER_LOST, POWER_RESTORED, TEST = 18, 19, 20, 21, 24
 HEARTBEAT: Final = 60.0  # seconds
 LOW_MV: Final = 2400  # a lithium cell near its end
 SHOWN_MAX: Final = 256  # events whose stage the board remembers
+# What a board counts of what came in and moved nothing: bytes while asleep; frames that are damaged; of others, or an
+# echo; not made with its key; authentic and not fresh (a recording, a repeat); authentic and of no meaning to it.
+REFUSALS: Final = ("asleep", "garbled", "others", "forged", "replayed", "ignored")
 _SHOW_NOTHING: Final = frozenset({SILENT, DURESS})
 _AGE_MAX: Final = 2**32 - 1
 
@@ -48,11 +57,23 @@ class Told:
     stage: int
 
 
-Action = Send | Told
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """The board took an event and gave it this number."""
+
+    event: int
+    kind: int
+
+
+Action = Send | Told | Happened
 
 
 class Machine:
-    """One board from one start to the next. `random` spreads its resends."""
+    """One board from one start to the next. `random` spreads its resends.
+
+    `awake` is how many seconds it hears after each frame of its own; None: always. `battery` discharges; with
+    `battery_mv` alone it doesn't.
+    """
 
     def __init__(
         self,
@@ -62,12 +83,17 @@ class Machine:
         *,
         firmware: str = "2.4.1",
         heartbeat: float = HEARTBEAT,
-        battery_mv: int = 2980,
+        battery_mv: int = FULL_MV,
+        battery: Battery | None = None,
         rssi_dbm: int | None = None,
+        awake: float | None = None,
     ) -> None:
         self.label = label
         self.firmware = firmware
-        self.battery_mv = battery_mv
+        self.cell = battery or Battery(battery_mv)
+        self.awake = awake
+        self.refused = dict.fromkeys(REFUSALS, 0)
+        self.sent = 0  # frames, over all its starts
         self.rssi_dbm = rssi_dbm
         self.stages: dict[int, int] = {}  # highest stage heard for each event, 0 for none
         self.orders = Orders()
@@ -76,6 +102,7 @@ class Machine:
         self._random = random
         self._cipher = seal.Cipher(label.key)
         self._interval = heartbeat
+        self._low = self.battery_mv < LOW_MV
         self._restart(0.0)
 
     def start(self, now: float, cause: int = POWER_ON) -> list[Action]:
@@ -92,6 +119,15 @@ class Machine:
         return [self._send(hello, now)]
 
     @property
+    def battery_mv(self) -> int:
+        """What it says of its battery."""
+        return self.cell.millivolts
+
+    def listens(self, now: float) -> bool:
+        """Whether its radio is on."""
+        return self.awake is None or now < self._sent_at + self.awake
+
+    @property
     def indicator(self) -> int:
         """The highest stage heard for the newest event that shows anything."""
         return self.stages.get(self._showing, 0)
@@ -100,6 +136,11 @@ class Machine:
     def unacknowledged(self) -> int:
         """How many events have heard no stage."""
         return len(self._events)
+
+    @property
+    def kept(self) -> frozenset[int]:
+        """Their numbers."""
+        return self._events.numbers
 
     @property
     def deadline(self) -> float | None:
@@ -123,14 +164,12 @@ class Machine:
         if kind not in _SHOW_NOTHING:
             self._showing = number
         self._events.add(number, kind, now, extra or {})
-        return number, self._due_events(now)
+        return number, [Happened(number, kind), *self._due_events(now)]
 
     def battery(self, millivolts: int, now: float) -> tuple[int | None, list[Action]]:
-        """Let the battery have another voltage; the board says so when it becomes low, or is restored."""
-        was_low, self.battery_mv = self.battery_mv < LOW_MV, millivolts
-        if was_low == (millivolts < LOW_MV):
-            return None, []
-        return self.press(BATTERY_RESTORED if was_low else BATTERY_LOW, now)
+        """Put in a battery of this voltage; the board says so when it becomes low, or is restored."""
+        self.cell.replace(millivolts)
+        return self._measure_battery(now)
 
     def measure(self, readings: Sequence[Reading], now: float) -> list[Action]:
         """Tell readings taken just now; they are told once."""
@@ -138,18 +177,28 @@ class Machine:
 
     def receive(self, chunk: bytes, now: float) -> list[Action]:
         """Take bytes off the line."""
+        if self.fault:
+            return []
+        if not self.listens(now):
+            self.refused["asleep"] += len(chunk)
+            self._decoder = framing.Decoder()
+            return []
         actions: list[Action] = []
         for frame in self._decoder.feed(chunk):
-            if isinstance(frame, framing.Frame) and not self.fault:
+            if isinstance(frame, framing.Frame):
                 actions += self._frame(frame.body, now)
+            else:
+                self.refused["garbled"] += 1
         return actions
 
     def tick(self, now: float) -> list[Action]:
-        """Time passed: tell events again, and that the board lives."""
+        """Time passed: tell events again, that the board lives, and (measured then) what became of its battery."""
         if self.fault:
             return []
         actions = self._due_events(now)
         if now >= self._heartbeat_at:
+            self.cell.drain(now, self.orders.how_many_on(now))
+            actions += self._measure_battery(now)[1]
             self._heartbeat_at = now + self._interval
             uptime_s = int(now - self._started_at)
             beat = Heartbeat(uptime_s, self.battery_mv, self.rssi_dbm, interval_s=round(self._interval))
@@ -167,16 +216,29 @@ class Machine:
         self._counter = 0
         self._started_at = now
         self._heartbeat_at = now
+        self._sent_at = float("-inf")
+        self.cell.restart(now)
+
+    def _measure_battery(self, now: float) -> tuple[int | None, list[Action]]:
+        low = self.battery_mv < LOW_MV
+        if low == self._low:
+            return None, []
+        number, actions = self.press(BATTERY_LOW if low else BATTERY_RESTORED, now)
+        if number is not None:  # else its memory is full of alarms: it says so at a later heartbeat
+            self._low = low
+        return number, actions
 
     def _frame(self, body: bytes, now: float) -> list[Action]:
         header = seal.read_header(body)
-        if not isinstance(header, seal.Header) or header.device != self.label.device:
-            return []
-        if header.direction is not seal.Direction.DOWN:
-            return []
+        if not isinstance(header, seal.Header):
+            return self._refuse("garbled")
+        if header.device != self.label.device or header.direction is not seal.Direction.DOWN:
+            return self._refuse("others")
         plaintext = self._cipher.open(body)
-        if plaintext is None or not self._downward.accept(header.counter, header.number, now):
-            return []
+        if plaintext is None:
+            return self._refuse("forged")
+        if not self._downward.accept(header.counter, header.number, now):
+            return self._refuse("replayed")
         match message.read_downward(header.type, plaintext):
             case Ack(number, stage) if stage > self.stages.get(number, stage):
                 self.stages[number] = stage
@@ -186,6 +248,12 @@ class Machine:
                 result, reboot = self.orders.obey(command, now)
                 answer: list[Action] = [self._send(result, now)]
                 return answer + self.start(now, SOFTWARE) if reboot else answer
+            case message.Ignored():
+                return self._refuse("ignored")
+        return []
+
+    def _refuse(self, why: str) -> list[Action]:
+        self.refused[why] += 1
         return []
 
     def _due_events(self, now: float) -> list[Action]:
@@ -207,6 +275,9 @@ class Machine:
         if self._counter > self._reserved.counter:
             self._store(replace(self._reserved, counter=self._reserved.counter + BLOCK))
         self._downward.sent(self._counter, now)
+        self._sent_at = now
+        self.sent += 1
+        self.cell.sent()
         header = seal.Header(type_, seal.Direction.UP, self.label.device, self._counter)
         return b"\0" + framing.encode(self._cipher.seal(header, payload))
 

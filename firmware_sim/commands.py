@@ -12,11 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from firmware_sim import preload
 from firmware_sim.device import Board, NotHeardError, NotKeptError
 from firmware_sim.ledger import Ledger
 from firmware_sim.line import BAUDS, SerialPort
+from firmware_sim.play import Run
 from firmware_sim.pty import PseudoTerminal
-from firmware_sim.scenario import Run, load
+from firmware_sim.scenario import find, load, shipped
 from gateway.fieldlink import label as labels
 from gateway.fieldlink.label import Label
 
@@ -26,20 +28,29 @@ LINE_MAX: Final = 100  # bytes of a line that somebody types
 TOLD_WITHIN: Final = 30.0  # seconds that `--presses` waits for its last stage
 
 
-def run(scenario_path: Path, folder: Path | None, *, as_json: bool) -> int:
+def run(name: str, folder: Path | None, *, speed: float, as_json: bool) -> int:
     """Play a scenario; say where its ports and labels are, and what became of each press."""
+    path = find(name)
     try:
-        scenario = load(scenario_path)
+        scenario = load(path)
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="firmware-sim-"))
         folder.mkdir(parents=True, exist_ok=True)
-        playing = Run(scenario, folder)
+        playing = Run(scenario, folder, speed=speed, say=_whisper if as_json else _say)
+        library = preload.built(folder) if playing.chips else None
+    except preload.NoCompilerError as error:
+        return _refuse(f"{path} has contacts, and the GPIO chip can't be made", str(error))
     except (OSError, ValueError) as error:
-        return _refuse(f"{scenario_path}: {error}", "a scenario is described in docs/reference/firmware-sim.md")
+        known = f"here are {', '.join(shipped())}; docs/reference/firmware-sim.md says how to write one"
+        return _refuse(f"{path}: {error}", known)
     if not as_json:
-        for name in playing.lines:
-            _say(f"port {folder / name}")
-        for device_id in playing.boards:
+        for line in playing.lines:
+            _say(f"port {folder / line}")
+        for chip in playing.chips:
+            _say(f"chip {folder / chip}")
+        if library is not None:
+            _say(f"the gateway sees it when started with LD_PRELOAD={library}")
+        for device_id in sorted(playing.boards.keys() - playing.strangers):
             _say(f"label {folder / device_id}.label")
 
     async def play() -> bool:
@@ -146,6 +157,10 @@ def _print_ledger(ledger: Ledger, *, as_json: bool) -> None:
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _whisper(text: str) -> None:
+    sys.stderr.write(text + "\n")
 
 
 def _refuse(what: str, hint: str) -> int:

@@ -10,10 +10,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Self
 
-from firmware_sim.board import BATTERY_LOW, BATTERY_RESTORED, BROWN_OUT, PRESSED, Action, Machine, Send, Told
+from firmware_sim.board import BROWN_OUT, PRESSED, Action, Happened, Machine, Send, Told
 from firmware_sim.flash import FileFlash, Flash, MemoryFlash
 from firmware_sim.ledger import Ledger, Press
 from firmware_sim.line import Line
+from firmware_sim.orders import Shown
 from gateway.fieldlink.label import Label
 from gateway.fieldlink.message import Reading
 
@@ -64,6 +65,16 @@ class Board:
         """What the person who pressed sees: the highest stage heard, 0 for none."""
         return self.machine.indicator
 
+    @property
+    def shown(self) -> Shown:
+        """What is to be seen of what it was commanded: pattern, outputs, identifying."""
+        return self.machine.orders.shown(time.monotonic())
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """What came in and moved nothing, counted (`board.REFUSALS`)."""
+        return dict(self.machine.refused)
+
     async def __aenter__(self) -> Self:
         self._plug_in()
         self._perform(self.machine.start(time.monotonic()))
@@ -82,21 +93,17 @@ class Board:
     def press_now(self, kind: int = PRESSED, extra: Mapping[int, Any] | None = None) -> int:
         """Press from a callback."""
         self._must_be_on()
-        now = time.monotonic()
-        number, actions = self.machine.press(kind, now, extra)
+        number, actions = self.machine.press(kind, time.monotonic(), extra)
         if number is None:
             raise NotKeptError("the board has a fault, or its memory is full of alarms")
-        self._note(number, kind, now, actions)
+        self._perform(actions)
         return number
 
     async def battery(self, millivolts: int) -> int | None:
         """Set the battery's voltage; return the number of the event that this makes, if it makes one."""
         self._must_be_on()
-        now = time.monotonic()
-        was = self.machine.battery_mv
-        number, actions = self.machine.battery(millivolts, now)
-        if number is not None:
-            self._note(number, BATTERY_LOW if millivolts < was else BATTERY_RESTORED, now, actions)
+        number, actions = self.machine.battery(millivolts, time.monotonic())
+        self._perform(actions)
         return number
 
     async def measure(self, readings: Sequence[Reading]) -> None:
@@ -140,10 +147,6 @@ class Board:
         if not self._on:
             raise NotKeptError("the board is off")
 
-    def _note(self, number: int, kind: int, now: float, actions: Sequence[Action]) -> None:
-        self.ledger.pressed(Press(self.device, number, kind, now))
-        self._perform(actions)
-
     def _hear(self, chunk: bytes) -> None:
         self._perform(self.machine.receive(chunk, time.monotonic()))
 
@@ -157,6 +160,8 @@ class Board:
                     self.line.write(wire)
                 case Send(wire, int(event)):
                     self.line.write(wire, lambda event=event: self._left(event))  # type: ignore[misc]  # binds now
+                case Happened(event, kind):
+                    self.ledger.pressed(Press(self.device, event, kind, time.monotonic()))
                 case Told(event, stage):
                     self.ledger.told(self.device, event, stage, time.monotonic())
                     self.when_told(event, stage)

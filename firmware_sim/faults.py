@@ -5,9 +5,16 @@ The same seed and the same chunks give the same faults, so a failed run can be r
 
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 NOISE_MAX: Final = 40  # bytes before a chunk
+
+
+class Carrier(Protocol):
+    """What stands between the two ends of a line, in one direction."""
+
+    def apply(self, chunk: bytes) -> list[tuple[float, bytes]]:
+        """Return what comes out at the other end: chunks, each after so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,20 +13,30 @@ from gateway.fieldlink.message import Command, Result
 
 DONE, UNKNOWN_COMMAND, BAD_ARGUMENT = 0, 1, 2  # RESULT status
 INDICATE, OUTPUT, IDENTIFY, CONFIGURE, REBOOT, CHALLENGE = range(1, 7)
-PATTERN_MAX: Final = 4
+PATTERNS: Final = ("off", "steady", "slow", "fast", "tone")
 OUTPUT_SECONDS_MAX: Final = 3600
 CHALLENGE_BYTES: Final = 8
 REMEMBERED_MAX: Final = 16  # answers; the gateway repeats for 7 s
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What somebody in front of the device sees and hears of what it was commanded."""
+
+    pattern: str = "off"
+    outputs: tuple[int, ...] = ()  # those that are on
+    identifying: bool = False
+
+
 @dataclass(slots=True)
 class Orders:
-    """The device's outputs as commanded, since its start."""
+    """The device's outputs as commanded, since its start. `carried_out` is each command that was, once."""
 
     pattern: int = 0
     outputs: dict[int, float | None] = field(default_factory=dict)  # outputs that are on, until when
     identify_until: float = 0.0
     configuration: dict[int, Any] = field(default_factory=dict)
+    carried_out: list[Command] = field(default_factory=list)
     _answers: dict[int, Result] = field(default_factory=dict)
 
     def obey(self, command: Command, now: float) -> tuple[Result, bool]:
@@ -38,6 +48,8 @@ class Orders:
             return self._answer(Result(command.number, UNKNOWN_COMMAND)), False
         challenge = _challenge(arguments) if command.command == CHALLENGE else None
         done = challenge is not None or self._do(command.command, arguments, now)
+        if done:
+            self.carried_out.append(command)
         result = Result(command.number, DONE if done else BAD_ARGUMENT, challenge=challenge)
         return self._answer(result), command.command == REBOOT
 
@@ -47,6 +59,15 @@ class Orders:
             return False
         until = self.outputs[output]
         return until is None or now < until
+
+    def how_many_on(self, now: float) -> int:
+        """How many outputs draw on the battery."""
+        return sum(self.output_on(output, now) for output in self.outputs)
+
+    def shown(self, now: float) -> Shown:
+        """Return what is to be seen now."""
+        on = tuple(sorted(output for output in self.outputs if self.output_on(output, now)))
+        return Shown(PATTERNS[self.pattern], on, now < self.identify_until)
 
     def _answer(self, result: Result) -> Result:
         self._answers[result.command_number] = result
@@ -67,7 +88,7 @@ class Orders:
 
     def _indicate(self, arguments: Mapping[int, Any]) -> bool:
         pattern = _uint(arguments.get(1))
-        if pattern is None or pattern > PATTERN_MAX:
+        if pattern is None or pattern >= len(PATTERNS):
             return False
         self.pattern = pattern
         return True

@@ -9,7 +9,7 @@ import tty
 from pathlib import Path
 from typing import Self
 
-from firmware_sim.faults import Faults
+from firmware_sim.faults import Carrier
 from firmware_sim.line import Line
 
 
@@ -20,8 +20,10 @@ class PseudoTerminal(Line):
     What boards send meanwhile waits in the terminal (4 KiB) and then here.
     """
 
-    def __init__(self, path: Path, *, up: Faults | None = None, down: Faults | None = None) -> None:
-        super().__init__(up=up, down=down)
+    def __init__(
+        self, path: Path, *, up: Carrier | None = None, down: Carrier | None = None, baud: int | None = None
+    ) -> None:
+        super().__init__(up=up, down=down, baud=baud)
         self.path = path
         self._far: int | None = None
         self._before = ""  # the terminal's name when it was last plugged in

@@ -1,27 +1,49 @@
 """Scenarios: TOML files that say which boards are on which lines, what happens to them, and when.
 
-A scenario holds no keys. A board's label is made at its first run and kept, readable by its owner alone, in the folder
-of the run, beside its flash; enrol it at the gateway from there.
+Some come with the package and go by their name alone (`firmware-sim run lobby`). A scenario holds no keys. `play.py`
+plays one.
 """
 
-import asyncio
 import tomllib
-from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from random import Random
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from firmware_sim.device import Board, NotHeardError, NotKeptError
-from firmware_sim.faults import Faults, Likelihoods
-from firmware_sim.labels import kept_label
-from firmware_sim.ledger import Ledger
-from firmware_sim.pty import PseudoTerminal
-from gateway.fieldlink.message import Reading
+from firmware_sim.battery import FULL_MV
+from firmware_sim.board import POWER_LOST, POWER_RESTORED, PRESSED, RELEASED, TAMPER_CLOSED, TAMPER_OPENED, TEST
+from firmware_sim.gpiochip import LINES
+from firmware_sim.jammer import RATE
+from firmware_sim.line import BAUDS
+
+SHIPPED: Final = Path(__file__).parent / "scenarios"
+ANY: Final = "*"  # as a step's device: whoever's turn it is, by the seed
+
+# What a finger, a screwdriver or the mains does to a board, and the kind of event that it says then.
+HAPPENINGS: Final = {
+    "press": PRESSED,
+    "release": RELEASED,
+    "hold": PRESSED,
+    "open": TAMPER_OPENED,
+    "close": TAMPER_CLOSED,
+    "mains-lost": POWER_LOST,
+    "mains-restored": POWER_RESTORED,
+    "test": TEST,
+}
+Do = Literal[
+    "press", "release", "hold", "open", "close", "mains-lost", "mains-restored", "test", "battery", "measure",
+    "power-cut", "power-on", "unplug", "replug", "jam",
+    "replay", "forge", "withhold", "repeat",
+    "gateway-cut", "gateway-on",
+    "touch", "bounce", "stick", "free",
+]  # fmt: skip
+OF_A_LINE: Final = frozenset({"unplug", "replug", "jam", "withhold", "repeat"})
+OF_A_CONTACT: Final = frozenset({"touch", "bounce", "stick", "free"})
+OF_THE_GATEWAY: Final = frozenset({"gateway-cut", "gateway-on"})
 
 Likelihood = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
+Number = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
@@ -41,32 +63,70 @@ class FaultSettings(_Strict):
 
 
 class LineSettings(_Strict):
-    """A pseudo-terminal: its name in the folder of the run, and its faults in each direction."""
+    """A pseudo-terminal: its name in the folder of the run, its rate, and its faults in each direction."""
 
     name: Name
+    baud: Annotated[int, Field(ge=min(BAUDS), le=max(BAUDS))] | None = None
     up: FaultSettings = FaultSettings()
     down: FaultSettings = FaultSettings()
 
 
+class BatterySettings(_Strict):
+    """A cell, and how fast it discharges: mV an hour, mV for each frame, mV an hour for each output that is on."""
+
+    millivolts: Number = FULL_MV
+    idle: Seconds = 0
+    frame: Seconds = 0
+    load: Seconds = 0
+
+
 class BoardSettings(_Strict):
-    """A device and the line it is on."""
+    """A device and the line it is on; with `count`, so many of them with ids one after the other.
+
+    A stranger is on the air and has no business at this gateway: it isn't to be enrolled.
+    """
 
     device: Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
+    count: Annotated[int, Field(ge=1, le=1000)] = 1
     line: Name
     model: Annotated[str, Field(pattern=r"^[A-Z0-9-]{1,16}$")] = "PB-1"
     heartbeat_s: Annotated[float, Field(gt=0)] = 60
+    awake_s: Annotated[float, Field(gt=0)] | None = None  # how long it hears after a frame of its own; absent: always
+    battery: BatterySettings = BatterySettings()
+    stranger: bool = False
+
+    @property
+    def devices(self) -> list[str]:
+        """The ids."""
+        first = int(self.device, 16)
+        return [f"{number:08x}" for number in range(first, first + self.count)]
+
+
+class ContactSettings(_Strict):
+    """A contact on a line of a GPIO chip; closed, it connects the line to ground (0) or supply (1), open it floats."""
+
+    name: Name
+    chip: Annotated[str, Field(pattern=r"^gpiochip[a-z0-9-]{0,32}$")] = "gpiochip0"
+    line: Annotated[int, Field(ge=0, lt=LINES)]
+    closes_to: Literal[0, 1] = 0
 
 
 class Step(_Strict):
     """Something that happens `at` seconds after the start, `count` times, `every` so many seconds."""
 
     at: Seconds
-    do: Literal["press", "battery", "measure", "power-cut", "power-on", "unplug", "replug"]
+    do: Do
     device: str | None = None
     line: str | None = None
-    kind: Annotated[int, Field(ge=0, lt=2**32)] = 1
-    millivolts: Annotated[int, Field(ge=0, lt=2**32)] = 2980
+    contact: str | None = None
+    kind: Number | None = None
+    millivolts: Number = FULL_MV
     reading: tuple[int, int, int] = (1, 215, -1)
+    seconds: Seconds = 5  # how long it is held, jammed, withheld, repeated, touched
+    edges: Annotated[int, Field(ge=1, le=1000)] = 11  # of a contact that bounces, within 20 ms
+    rate: Annotated[int, Field(ge=0, le=100_000)] = RATE  # bytes of noise a second
+    share: Likelihood = 1  # of the frames that don't get through a jammer
+    times: Annotated[int, Field(ge=1, le=100)] = 2  # how often a frame comes that is repeated
     count: Annotated[int, Field(ge=1)] = 1
     every: Seconds = 1
 
@@ -76,109 +136,43 @@ class Scenario(_Strict):
 
     seed: int = 0
     settle_s: Seconds = 10
-    line: tuple[LineSettings, ...]
-    board: tuple[BoardSettings, ...]
+    line: tuple[LineSettings, ...] = ()
+    board: tuple[BoardSettings, ...] = ()
+    contact: tuple[ContactSettings, ...] = ()
     step: tuple[Step, ...] = ()
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         lines = {line.name for line in self.line}
-        devices = {board.device for board in self.board}
+        devices: set[str] = {ANY}
         for board in self.board:
             if board.line not in lines:
                 raise ValueError(f"board {board.device}: there is no line {board.line}")
+            if twice := devices & set(board.devices):
+                raise ValueError(f"board {min(twice)} is there twice")
+            devices.update(board.devices)
+        contacts = {contact.name for contact in self.contact}
         for step in self.step:
-            of_a_line = step.do in ("unplug", "replug")
-            if of_a_line and step.line not in lines:
+            if step.do in OF_A_CONTACT and step.contact not in contacts:
+                raise ValueError(f"step at {step.at}: {step.do} needs the name of a contact")
+            if step.do in OF_A_LINE and step.line not in lines:
                 raise ValueError(f"step at {step.at}: {step.do} needs the name of a line")
-            if not of_a_line and step.device not in devices:
+            if step.do not in OF_A_LINE | OF_A_CONTACT | OF_THE_GATEWAY and step.device not in devices:
                 raise ValueError(f"step at {step.at}: {step.do} needs the id of a device")
         return self
+
+
+def find(name: str) -> Path:
+    """Return where a scenario is: one that comes with the package, by its name, or any file."""
+    shipped = SHIPPED / f"{name}.toml"
+    return shipped if "/" not in name and shipped.exists() else Path(name)
+
+
+def shipped() -> list[str]:
+    """Return the names of those that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
 def load(path: Path) -> Scenario:
     """Read a scenario; raises OSError or ValueError, which names the key."""
     return Scenario.model_validate(tomllib.loads(path.read_text()))
-
-
-class Run:
-    """A scenario with its lines and boards, in a folder. `async with run: await run.play()`."""
-
-    def __init__(self, scenario: Scenario, folder: Path) -> None:
-        self.scenario = scenario
-        self.ledger = Ledger()
-        random = Random(scenario.seed)
-        self.lines = {
-            line.name: PseudoTerminal(
-                folder / line.name,
-                up=Faults(Likelihoods(**line.up.model_dump()), random.getrandbits(32)),
-                down=Faults(Likelihoods(**line.down.model_dump()), random.getrandbits(32)),
-            )
-            for line in scenario.line
-        }
-        self.boards = {
-            board.device: Board(
-                self.lines[board.line],
-                kept_label(folder / f"{board.device}.label", board.device, board.model),
-                flash=folder / f"{board.device}.flash",
-                seed=random.getrandbits(32),
-                ledger=self.ledger,
-                heartbeat=board.heartbeat_s,
-            )
-            for board in scenario.board
-        }
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        for line in self.lines.values():
-            await self._stack.enter_async_context(line)
-        for board in self.boards.values():
-            await self._stack.enter_async_context(board)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
-
-    async def play(self) -> bool:
-        """Let everything happen at its time; return whether every press was told a stage before the run ended."""
-        times = [(step.at + turn * step.every, step) for step in self.scenario.step for turn in range(step.count)]
-        started = asyncio.get_running_loop().time()
-        for at, step in sorted(times, key=lambda timed: timed[0]):
-            await asyncio.sleep(started + at - asyncio.get_running_loop().time())
-            await self._do(step)
-        waiting = [self._told(press.device, press.event) for press in self.ledger.presses]
-        return all(await asyncio.gather(*waiting))
-
-    async def _told(self, device: str, event: int) -> bool:
-        if self.ledger.press(device, event).stage:
-            return True  # perhaps before a power cut, of which the board itself knows nothing
-        try:
-            await self.boards[device].stage(event, 1, self.scenario.settle_s)
-        except NotHeardError:
-            return False
-        return True
-
-    async def _do(self, step: Step) -> None:
-        if step.line is not None and step.do in ("unplug", "replug"):
-            line = self.lines[step.line]
-            if step.do == "unplug":
-                line.unplug()
-            else:
-                line.replug()
-            return
-        assert step.device is not None
-        board = self.boards[step.device]
-        match step.do:
-            case "press":
-                with suppress(NotKeptError):  # it is off or full: nothing was taken, nothing is promised
-                    await board.press(step.kind)
-            case "battery":
-                with suppress(NotKeptError):
-                    await board.battery(step.millivolts)
-            case "measure":
-                with suppress(NotKeptError):
-                    await board.measure([Reading(*step.reading)])
-            case "power-cut":
-                board.power_cut()
-            case "power-on":
-                board.power_on()

@@ -49,6 +49,11 @@ class Unacknowledged:
         return len(self._pending)
 
     @property
+    def numbers(self) -> frozenset[int]:
+        """Those it keeps."""
+        return frozenset(self._pending)
+
+    @property
     def deadline(self) -> float | None:
         """When the next is due."""
         return min((pending.due for pending in self._pending.values()), default=None)

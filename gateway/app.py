@@ -9,20 +9,23 @@ systemd starts it again: the outbox has everything.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway import RELEASED, __version__, notify, status
+from gateway.applied import Loaded
 from gateway.clock import EpochClock
+from gateway.commanding import commands, works
 from gateway.config import GatewaySettings, PortTable
+from gateway.contacts import Contacts
 from gateway.control.authorise import Speakers
 from gateway.credentials import field_clock, identity, revocations
 from gateway.delivery.coverage import Coverage
-from gateway.delivery.item import EventState
+from gateway.delivery.item import EventState, Run
 from gateway.dialling import dialler
 from gateway.drivers.field_link import FieldLink
 from gateway.errors import Refused, StoreError
@@ -40,37 +43,53 @@ from gateway.signing.chain import Chain
 from gateway.signing.chains import CHAINS_MAX, decode_chain, encode_chain, encode_chains
 from gateway.signing.cose import Signer, VerifyingKey
 from gateway.tasks.clockwatch import ClockWatch
-from gateway.tasks.commands import Commands
+from gateway.tasks.drivers import Driver, Drivers
 from gateway.tasks.intake import RECEIVED, STORED, Intake
 from gateway.tasks.recorder import Recorder
 from gateway.tasks.said import Self
 from gateway.tasks.storage import Storage
+from gateway.tasks.supervise import Supervise
 from gateway.tasks.uplink import Uplink
 from gateway.text import _
 from gateway.topics import Route
 from gateway.world import World
 
+if TYPE_CHECKING:
+    from gateway.tasks.commands import Commands
+    from gateway.tasks.orders.maintenance import Works
+
 log = logging.getLogger(__name__)
 
-DRIVER_PAUSE: Final = 1.0  # seconds before a driver that ended is started again
+LEAVE: Final = 1.0  # seconds for a reply to leave before the gateway that gave it does
+
+
+class RestartError(Exception):
+    """This gateway is to stop, and to be started again."""
 
 
 class App:
     """One gateway, from its settings to its tasks."""
 
-    def __init__(self, settings: GatewaySettings, world: World | None = None) -> None:
+    def __init__(self, settings: GatewaySettings, world: World | None = None, loaded: Loaded | None = None) -> None:
         self.settings = settings
+        self.loaded = loaded
         given = world or World()
+        self.contacts = Contacts(settings, given)
+        self.contacts.begin()  # before anything that may fail: what a killed gateway left on goes off
         self.clock = field_clock(settings, given)
         self.world = replace(given, clock=self.clock)  # nothing goes by the machine's clock unjudged
         self.own, self.tls = identity(settings, self.clock)
         self.registry = Registry(settings.gateway.state_dir)
         self.links: dict[str, FieldLink] = {}
+        self.drivers = Drivers(given.random)
         self.outbox: Outbox
         self.recorder: Recorder
         self.intake: Intake
         self.uplink: Uplink
         self.commands: Commands
+        self.works: Works
+        self._cause = "stop"
+        self._restarting = asyncio.Event()
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Run until cancelled. Raises `StoreError` or `CertificateError` if it can't start."""
@@ -99,8 +118,12 @@ class App:
                     log.warning("the command line can't reach this service: %s. %s", error.what, error.hint)
                 self._started()
                 ready()
-                await self._tasks()
+                try:
+                    await self._tasks()
+                except* RestartError:
+                    log.info("starting anew")
         finally:
+            self.contacts.close()
             self._stopping()
             await self.outbox.close()
 
@@ -112,8 +135,13 @@ class App:
         signer = Signer(self.own.key, self.own.identity.thumbprint)
         position = table.position.position() if table.position else None
         chains = {lane: Chain(table.id, start.epoch, lane, start.heads.get(lane), signer) for lane in Lane}
-        self.recorder = Recorder(chains, start.ordinal, self.outbox, EpochClock(world.clock).occurred, position)
+        self.recorder = Recorder(chains, start.ordinal, self.outbox, EpochClock(self.clock).occurred, position)
         self.intake = Intake(table.id, self.recorder, self.outbox, world.clock, world.random_bytes)
+        policy = settings.supervision.policy()
+        self.supervise = Supervise(policy, self.recorder, self.outbox, world.clock, start.notes)
+        self.intake.on_heard = self.supervise.heard
+        self.drivers.on_failed = partial(self.supervise.port_lost, who="driver")
+        self.drivers.on_steady = partial(self.supervise.port_restored, who="driver")
         older = [chain for kept in start.older_chains if not isinstance(chain := decode_chain(kept), Refused)]
         coverage = Coverage(start.receipted, start.declared)
         own = Self(
@@ -125,7 +153,7 @@ class App:
             certificates=encode_chains([self.own.chain, *older][:CHAINS_MAX]),
             not_before=max(self.own.identity.not_before, datetime.fromisoformat(RELEASED).replace(tzinfo=UTC)),
             interval=settings.delivery.interval,
-            health=lambda: {"storage": self.outbox.gauge.brief()},
+            health=lambda: {"storage": self.outbox.gauge.brief(), "links": self.uplink.failed, **self.works.brief()},
         )
         anchors = load_anchors(settings.identity.trust_anchors)
         speakers = Speakers(table.id, anchors, settings.delivery.receivers, revocations(settings, world.clock))
@@ -146,15 +174,10 @@ class App:
             confirmed_by_broker=settings.delivery.confirmation == "broker",
         )
         self.recorder.offer = self.uplink.offer
-        self.uplink.downlink.on_receipted = self.intake.receipted
-        self.commands = Commands(
-            own=own,
-            speakers=speakers,
-            commanders=settings.delivery.commanders,
-            recorder=self.recorder,
-            clock=world.clock,
-            resend=self.uplink.downlink.resend,
-        )
+        self.contacts.wire(self.recorder, self.outbox, self.supervise, start.notes)
+        self.uplink.downlink.on_receipted = self._receipted
+        self.works = works(self)
+        self.commands = commands(self, own, speakers)
         self.commands.say = self.uplink.reply
         self.uplink.downlink.on_command = self.commands.arrived
         self.storage = Storage(table.id, self.recorder, coverage, {**start.epochs, start.epoch: start.ordinal})
@@ -170,30 +193,39 @@ class App:
             state = start.devices.get(device.id)
             if state is not None and state.key_id != device.key_id:  # enrolled anew while the service was down
                 self.outbox.forget(device.id)
+                self.supervise.forget(device.id)
                 self.intake.enrol(device)
             else:
                 self.intake.enrol(device, state, self._events(device.id))
         for unknown in start.devices.keys() - devices.keys():  # revoked while the service was down
             self.outbox.forget(unknown)
+        self.supervise.watch(devices)
         for port in settings.port:
             self.links[port.name] = self._link(port)
+            self.supervise.port(port.name)
 
     def _events(self, device: str) -> list[EventState]:
         """Return what is known of a device's events; where the broker confirms, nobody is told that C5 has one."""
-        highest = RECEIVED if self.settings.delivery.confirmation == "receiver" else STORED
-        events = (event for event in self.outbox.start.events if event.device == device)
-        return [replace(event, stage=min(event.stage, highest)) for event in events]
+        events = [event for event in self.outbox.start.events if event.device == device]
+        if self.settings.delivery.confirmation == "receiver":
+            return events
+        return [replace(event, stage=STORED) if event.stage == RECEIVED else event for event in events]
 
     def _link(self, port: PortTable) -> FieldLink:
         return FieldLink(
             port.device,
             port.baud,
             frame=self.intake.frame,
-            lost=lambda reason: self._record("port.lost", port.name, {"port": port.name, "reason": reason[:500]}),
-            restored=lambda: self._record("port.restored", port.name, {"port": port.name}),
+            noise=partial(self.supervise.noise, port.name),
+            lost=partial(self.supervise.port_lost, port.name),
+            restored=partial(self.supervise.port_restored, port.name),
             random=self.world.random,
             line=self.world.line,
         )
+
+    def _receipted(self, runs: Sequence[Run]) -> None:
+        self.intake.receipted(runs)
+        self.contacts.inputs.receipted(runs)
 
     # Started, supervised, stopped.
 
@@ -201,10 +233,14 @@ class App:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.uplink.run(), name="uplink")
             group.create_task(self._ticks(), name="intake-ticks")
+            group.create_task(self.commands.run(), name="commands")
+            group.create_task(self._until_restart(), name="restart")
             group.create_task(self._clockwatch().run(), name="clock")
             group.create_task(self._watchdog(), name="watchdog")
             for name, link in self.links.items():
-                group.create_task(self._driver(name, link.run), name=f"port-{name}")
+                group.create_task(self.drivers.keep(Driver(name, link.run, link.close)), name=f"port-{name}")
+            for driver in self.contacts.drivers():
+                group.create_task(self.drivers.keep(driver), name=f"gpio-{driver.name}")
 
     def _clockwatch(self) -> ClockWatch:
         name, state_dir = self.settings.gateway.id, self.settings.gateway.state_dir
@@ -212,21 +248,25 @@ class App:
         return ClockWatch(self.clock, keep, lambda type_, data: self._record(type_, name, data))
 
     async def _ticks(self) -> None:
-        """Give intake and commands their time; the shortest of its waits (a challenge sent again) is a second."""
+        """Give intake, commands and supervision their time; the shortest wait (a challenge sent again) is a second."""
         while True:
             now = self.world.clock.monotonic()
             self.intake.tick(now)
             self.commands.tick(now)
-            await asyncio.sleep(min(0.5, max(0.01, self.intake.deadline - now)))
+            self.works.tick(now)
+            self.contacts.inputs.tick(now)
+            self.supervise.tick()
+            await asyncio.sleep(min(1.0, max(0.01, self.intake.deadline - now)))
 
-    async def _driver(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start a driver again whenever it ends: it never stops another."""
-        while True:
-            try:
-                await run()
-            except Exception:  # a driver's own bug stops that driver for a second, not the gateway
-                log.exception("the driver of port %s failed and is started again", name)
-            await asyncio.sleep(DRIVER_PAUSE)
+    def restart(self, cause: str) -> None:
+        """Stop in order, and leave it to systemd to start anew; what has just been said has a moment to leave."""
+        self._cause = cause
+        self._restarting.set()
+
+    async def _until_restart(self) -> None:
+        await self._restarting.wait()
+        await asyncio.sleep(LEAVE)
+        raise RestartError
 
     async def _watchdog(self) -> None:
         """Tell systemd that the event loop comes round and the store's threads live.
@@ -261,7 +301,8 @@ class App:
         if hasattr(self, "intake"):
             log.info("stopping")
             self.intake.remember()
-            self._record("gateway.stopping", self.settings.gateway.id, {"version": __version__, "cause": "stop"})
+            data = {"version": __version__, "cause": self._cause}
+            self._record("gateway.stopping", self.settings.gateway.id, data)
 
     def _record(self, type_: str, source: str, data: dict[str, Any]) -> None:
         self.recorder.record(Event(type_, source, data=data))

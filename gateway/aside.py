@@ -60,10 +60,24 @@ def due(path: Path) -> list[Path]:
 def done(aside: Path) -> None:
     """Note that a file is salvaged; another file than one set aside stays as it is. Raises OSError."""
     if f"-{_DUE}-" in aside.name:
-        salvaged = aside.with_name(aside.name.replace(f"-{_DUE}-", f"-{_DONE}-"))
         for suffix in ("", "-wal"):
             with contextlib.suppress(FileNotFoundError):
-                Path(f"{aside}{suffix}").replace(f"{salvaged}{suffix}")
+                Path(f"{aside}{suffix}").replace(f"{salvaged(aside)}{suffix}")
+
+
+def salvaged(aside: Path) -> Path:
+    """Return the name of a file that was set aside once it is salvaged; another file keeps its own."""
+    return aside.with_name(aside.name.replace(f"-{_DUE}-", f"-{_DONE}-"))
+
+
+def belonging(path: Path) -> list[Path]:
+    """Return what is there of a database: its file and what SQLite had beside it."""
+    return [file for suffix in ("", "-wal", "-shm") if (file := Path(f"{path}{suffix}")).exists()]
+
+
+def over(path: Path) -> list[Path]:
+    """Return what is still there of those set aside of this database and salvaged to the end, oldest first."""
+    return [file for aside in _asides(path, _DONE) for file in belonging(aside)]
 
 
 def examine(path: Path, work: Callable[[Read], T]) -> T:

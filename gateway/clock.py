@@ -190,12 +190,16 @@ def _us(at: datetime) -> int:
 class EpochClock:
     """A record's time: when it happened by the wall clock, and on the epoch's own monotonic scale."""
 
-    def __init__(self, clock: Timekeeper) -> None:
+    def __init__(self, clock: FieldClock) -> None:
         self._clock = clock
         self._began = clock.monotonic()
 
-    def occurred(self, age_ms: int) -> tuple[int, Clock]:
-        """Return the time of something that happened `age_ms` ago, and how far to trust it."""
-        source, uncertainty = self._clock.quality()
-        monotonic_ms = round((self._clock.monotonic() - self._began) * 1000) - age_ms
-        return self._clock.now_us() - age_ms * 1000, Clock(source, uncertainty, monotonic_ms)
+    def occurred(self, age_ms: int, at_ns: int | None = None) -> tuple[int, Clock]:
+        """Return the time of something that happened `age_ms` ago, and how far to trust it.
+
+        `at_ns` instead: the kernel's CLOCK_MONOTONIC when it happened, as `Timekeeper.monotonic` counts too.
+        """
+        judged, now = self._clock.judged(), self._clock.monotonic()
+        age_us = age_ms * 1000 if at_ns is None else max(0, round(now * 1e6) - at_ns // 1000)
+        monotonic_ms = round((now - self._began) * 1000 - age_us / 1000)
+        return judged.us - age_us, Clock(judged.source, judged.uncertainty_ms, monotonic_ms)

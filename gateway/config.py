@@ -1,15 +1,18 @@
 """The gateway's settings (docs/reference/interfaces.md): read once at start, refused as a whole."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
 from gateway.delivery import timing
 from gateway.errors import SettingsError
 from gateway.event import Position
+from gateway.sensing.contact import MEANINGS, MOMENTARY
+from gateway.sensing.policy import Policy
 from gateway.settings import (
     BrokerSettings,
     Folder,
@@ -17,7 +20,8 @@ from gateway.settings import (
     Mistake,
     Part,
     Strict,
-    load_toml,
+    check_tables,
+    read_toml,
     refuse_bad_transport,
 )
 from gateway.text import _
@@ -25,6 +29,8 @@ from gateway.topics import is_part
 
 DEFAULT: Final = Path("/etc/c5-gateway/gateway.toml")
 VARIABLE: Final = "C5_GATEWAY_CONFIG"
+LINES_MAX: Final = 65_535  # far beyond any chip
+NAME_MAX: Final = 31  # characters of a line's name, as the kernel keeps them
 BAUDS: Final = (
     1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 500_000, 921_600, 1_000_000,
 )  # fmt: skip
@@ -49,8 +55,41 @@ def _below_max(reserve: int, info: ValidationInfo) -> int:
     return reserve
 
 
+def _line(line: Any) -> int | str:
+    number = type(line) is int and 0 <= line <= LINES_MAX
+    if not number and not (type(line) is str and 1 <= len(line) <= NAME_MAX and not line.isdigit()):
+        raise Mistake("line", _("a line's number on its chip, or its name in quotes: gpioinfo lists both"))
+    return line  # type: ignore[no-any-return]  # an int or a str by now
+
+
+def _on(type_: str) -> str:
+    if type_ not in MEANINGS:
+        raise Mistake("on", _("one of {types}"), {"types": ", ".join(MEANINGS)})
+    return type_
+
+
+def _off(type_: str | None, info: ValidationInfo) -> str | None:
+    on = info.data.get("on")  # absent where it is a mistake itself
+    end = MEANINGS.get(on) if on else type_
+    if type_ is None or type_ == end:
+        return type_
+    if end is None:
+        raise Mistake("off", _("nothing: {on} has no end of its own"), {"on": on})
+    raise Mistake("off", _("{end}, the end of {on}, or nothing"), {"end": end, "on": on})
+
+
+def _own_name(name: str) -> str:
+    if re.fullmatch("[0-9a-f]{8}", name):
+        raise Mistake("own_name", _("a name that is no device id (8 of 0-9, a-f)"))
+    return name
+
+
 Baud = Annotated[int, Field(strict=True), AfterValidator(_baud)]
 Receiver = Annotated[str, AfterValidator(_receiver)]
+
+
+Line = Annotated[int | str, PlainValidator(_line)]
+OwnName = Annotated[Part, AfterValidator(_own_name)]
 
 
 class PositionSettings(Strict):
@@ -115,6 +154,70 @@ class PortTable(Strict):
     baud: Baud = 115_200
 
 
+class InputTable(Strict):
+    """One `[[input]]`: a contact on a GPIO line. The defaults are a button that pulls the line to ground."""
+
+    name: OwnName
+    chip: str = Field(min_length=1, max_length=4096)
+    line: Line
+    on: Annotated[str, AfterValidator(_on)]
+    off: Annotated[str | None, AfterValidator(_off)] = None
+    active_low: bool = Field(default=True, strict=True)
+    bias: Literal["pull-up", "pull-down", "disabled", "as-is"] = "pull-up"
+    debounce_ms: int = Field(default=30, ge=0, le=1000, strict=True)
+    stuck_s: int | None = Field(default=None, ge=0, le=86_400, strict=True)
+    indicator: str | None = None
+    buzzer: str | None = None
+    position: PositionSettings | None = None
+
+    def stuck_after(self, usual: float) -> float | None:
+        """Return after how many seconds an active contact is stuck; None: never. 0 in the settings says so."""
+        if self.stuck_s is None:
+            return usual if self.on in MOMENTARY else None
+        return self.stuck_s or None
+
+
+class OutputTable(Strict):
+    """One `[[output]]`: what a GPIO line switches."""
+
+    name: OwnName
+    chip: str = Field(min_length=1, max_length=4096)
+    line: Line
+    kind: Literal["siren", "strobe", "led", "buzzer"]
+    active_low: bool = Field(default=False, strict=True)
+    max_on_s: int = Field(default=300, ge=1, le=3600, strict=True)
+
+
+_POLICY: Final = Policy()
+
+
+def _above_low(restored: int, info: ValidationInfo) -> int:
+    low = info.data.get("battery_low_mv")
+    if low is not None and restored <= low:
+        raise Mistake("restored", _("more than supervision.battery_low_mv, which is {low}"), {"low": low})
+    return restored
+
+
+class SupervisionTable(Strict):
+    """`[supervision]`: what counts as trouble."""
+
+    interval_s: int = Field(default=round(_POLICY.interval_s), ge=1, le=86_400, strict=True)
+    grace: int = Field(default=round(_POLICY.grace), ge=2, le=100, strict=True)
+    battery_low_mv: int = Field(default=_POLICY.battery_low_mv, ge=0, le=60_000, strict=True)
+    battery_restored_mv: Annotated[int, AfterValidator(_above_low)] = Field(
+        default=_POLICY.battery_restored_mv, ge=1, le=60_000, strict=True, validate_default=True
+    )
+    jam_bytes_s: int = Field(default=_POLICY.jam_bytes_s, ge=1, le=1_000_000, strict=True)
+    jam_s: int = Field(default=round(_POLICY.jam_s), ge=5, le=3600, strict=True)
+    jam_clear_s: int = Field(default=round(_POLICY.jam_clear_s), ge=5, le=3600, strict=True)
+    chatter_events: int = Field(default=_POLICY.chatter_events, ge=2, le=100_000, strict=True)
+    stuck_s: int = Field(default=round(_POLICY.stuck_s), ge=10, le=86_400, strict=True)
+
+    def policy(self) -> Policy:
+        """Return it as supervision goes by it."""
+        return Policy(**self.model_dump())
+
+
 class LogTable(Strict):
     """`[log]`."""
 
@@ -130,12 +233,20 @@ class GatewaySettings(Strict):
     delivery: DeliveryTable = DeliveryTable()
     outbox: OutboxTable = OutboxTable()
     port: tuple[PortTable, ...] = ()
+    input: tuple[InputTable, ...] = ()
+    output: tuple[OutputTable, ...] = ()
+    supervision: SupervisionTable = SupervisionTable()
     log: LogTable = LogTable()
 
 
 def load(path: Path) -> GatewaySettings:
     """Read the settings, or raise `SettingsError` with each wrong key's full name and what is allowed."""
-    settings = load_toml(path, GatewaySettings)
+    return checked(read_toml(path), path)
+
+
+def checked(tables: dict[str, Any], path: Path) -> GatewaySettings:
+    """Read settings that are TOML already, as `load` does; `path` is the file that they came from."""
+    settings = check_tables(tables, GatewaySettings, path)
     refuse_bad_transport(settings.broker, settings.identity)
     if settings.delivery.confirmation == "broker" and any(broker.protocol != "5" for broker in settings.broker):
         raise SettingsError(
@@ -144,15 +255,58 @@ def load(path: Path) -> GatewaySettings:
         )
     for index, port in enumerate(settings.port):
         for before in settings.port[:index]:
-            if port.name == before.name:
-                raise SettingsError(f"port[{index}].name: " + _("{name} is used twice").format(name=port.name))
             if os.path.realpath(port.device) == os.path.realpath(before.device):
                 raise SettingsError(
                     f"port[{index}].device: "
                     + _("{device} is the device of the port {name} too").format(device=port.device, name=before.name),
                     _("give each port a device of its own"),
                 )
+    _refuse_shared_names(settings)
+    _refuse_bad_contacts(settings)
     return settings
+
+
+def _refuse_shared_names(settings: GatewaySettings) -> None:
+    """Raise SettingsError where a name would be two sources of records."""
+    used = {settings.gateway.id: "gateway.id"}
+    tables: list[tuple[str, Sequence[PortTable | InputTable | OutputTable]]] = [
+        ("port", settings.port), ("input", settings.input), ("output", settings.output),
+    ]  # fmt: skip
+    for kind, entries in tables:
+        for index, entry in enumerate(entries):
+            key = f"{kind}[{index}].name"
+            if (before := used.setdefault(entry.name, key)) != key:
+                raise SettingsError(
+                    f"{key}: " + _("{name} is used twice").format(name=entry.name),
+                    _("C5 tells them apart by their names; {key} has this one").format(key=before),
+                )
+
+
+def _refuse_bad_contacts(settings: GatewaySettings) -> None:
+    """Raise SettingsError where a line is used twice, or an output is named that isn't there."""
+    used: dict[tuple[str, str], str] = {}
+    tables: list[tuple[str, Sequence[InputTable | OutputTable]]] = [
+        ("input", settings.input), ("output", settings.output),
+    ]  # fmt: skip
+    for kind, entries in tables:
+        for index, entry in enumerate(entries):
+            place = (os.path.realpath(entry.chip), str(entry.line))
+            if (before := used.setdefault(place, entry.name)) != entry.name:
+                raise SettingsError(
+                    f"{kind}[{index}].line: "
+                    + _("line {line} of {chip} is used by {name} too").format(
+                        line=entry.line, chip=entry.chip, name=before
+                    ),
+                    _("give each input and output a line of its own"),
+                )
+    outputs = [output.name for output in settings.output]
+    for index, table in enumerate(settings.input):
+        for key in ("indicator", "buzzer"):
+            if (named := getattr(table, key)) is not None and named not in outputs:
+                raise SettingsError(
+                    f"input[{index}].{key}: " + _("there is no output {name}").format(name=named[:64]),
+                    _("name an [[output]] of this file: {names}").format(names=", ".join(outputs) or "–"),
+                )
 
 
 def summary(settings: GatewaySettings) -> Mapping[str, Any]:

@@ -37,14 +37,20 @@ GROUP_MAX: Final = 4096  # requests in one transaction: bounds how long the firs
 WAL_MAX: Final = 8 * 1024 * 1024  # bytes the log is cut back to after a checkpoint
 SCHEMA_MAX: Final = 1000  # a higher schema number is no newer software's, it is noise
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
-_MISFIT: Final = re.compile(
-    "unsupported file format|no such (table|column)|already exists|has [0-9]+ columns but|Could not decode to UTF-8"
+# A schema that isn't ours has no code of its own (SQLITE_ERROR), nor has text that is none (it comes from Python).
+_NO_TEXT: Final = "Could not decode to UTF-8"
+_MISFIT: Final = re.compile("unsupported file format|no such (table|column)|already exists|has [0-9]+ columns but")
+_COLUMNS: Final = (
+    "SELECT m.name, c.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c"
+    " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite@_%' ESCAPE '@'"
 )
 CACHE_KIB: Final = 512  # of each connection, instead of 2 MiB: records are written once and read once, in order
 
 
 class Database:
     """One SQLite file: WAL, synchronous=FULL, one writing process."""
+
+    _migrations: Sequence[str] = ()  # what its schema is by
 
     def __init__(self, path: Path, lock: int, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
         self._path = path
@@ -67,7 +73,9 @@ class Database:
         `migrations` are scripts, each run once, in order; the file remembers how many it has had. Raises `StoreError`
         if another process has the file open for writing, if newer software made it, or if the disk fails.
         """
-        return cls(path, *await asyncio.to_thread(_open, path, migrations))
+        database = cls(path, *await asyncio.to_thread(_open, path, migrations))
+        database._migrations = migrations  # its own
+        return database
 
     @property
     def alive(self) -> bool:
@@ -121,7 +129,8 @@ class Database:
                 connection.execute("ROLLBACK")
             broken_disk = isinstance(error, sqlite3.Error | OSError) and not isinstance(error, sqlite3.IntegrityError)
             if len(group) == 1 or broken_disk:
-                return [(future, _explained(error, self._path)) for _work, future in group]
+                explained = self._explained(error, connection)
+                return [(future, explained) for _work, future in group]
             return [outcome for request in group for outcome in self._commit(connection, [request])]
         return results
 
@@ -137,9 +146,12 @@ class Database:
             try:
                 outcome = work(connection)
             except Exception as error:  # noqa: BLE001  # handed to the caller
-                outcome = _explained(error, self._path)
+                outcome = self._explained(error, connection)
             self._settle([(future, outcome)])
         connection.close()
+
+    def _explained(self, error: Exception, connection: sqlite3.Connection) -> Exception:
+        return _explained(error, self._path, lambda: _shape(connection) == _made(self._migrations))
 
     def _settle(self, outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
@@ -228,10 +240,11 @@ def _tell(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
             future.set_result(outcome)
 
 
-def _explained(error: Exception, path: Path) -> Exception:
+def _explained(error: Exception, path: Path, sound: Callable[[], bool] = lambda: False) -> Exception:
+    """Return what a caller is told. `sound`: the schema is as it should be, and a misfit is a mistake of ours."""
     if not isinstance(error, sqlite3.Error | OSError):
         return error
-    kind = DamagedError if _is_damage(error) else StoreError
+    kind = DamagedError if _is_damage(error, sound) else StoreError
     explained = kind(
         _("{path}: {error}").format(path=path, error=error),
         _("Check that the disk has room, is writable and healthy (df -h, dmesg). Alarms go on without it."),
@@ -240,12 +253,32 @@ def _explained(error: Exception, path: Path) -> Exception:
     return explained
 
 
-def _is_damage(error: Exception) -> bool:
+def _is_damage(error: Exception, sound: Callable[[], bool]) -> bool:
     """Whether it is the file's content that is wrong, and not the disk or the request."""
     if not isinstance(error, sqlite3.Error):
         return False
-    code = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF in _DAMAGE or code == sqlite3.SQLITE_IOERR_SHORT_READ or _MISFIT.search(str(error)) is not None
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return str(error).startswith(_NO_TEXT)
+    if code == sqlite3.SQLITE_ERROR:
+        return _MISFIT.search(str(error)) is not None and not sound()
+    return code & 0xFF in _DAMAGE or code == sqlite3.SQLITE_IOERR_SHORT_READ
+
+
+def _shape(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    """Return the tables and columns that are there; nothing, if that can't be read."""
+    try:
+        return set(connection.execute(_COLUMNS))
+    except sqlite3.Error:
+        return set()
+
+
+def _made(migrations: Sequence[str]) -> set[tuple[str, str]]:
+    """Return the tables and columns that these make."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        for script in migrations:
+            connection.executescript(script)
+        return _shape(connection)
 
 
 def _open(path: Path, migrations: Sequence[str]) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:

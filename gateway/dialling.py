@@ -11,6 +11,7 @@ from gateway.errors import LinkError
 from gateway.mqtt import Broker, Connection, Message, Will
 from gateway.mqtt.version import Version
 from gateway.tasks.path import Dial
+from gateway.text import _
 from gateway.tls import client_context
 from gateway.world import World
 
@@ -51,9 +52,10 @@ def dialler(settings: GatewaySettings, world: World, clock: FieldClock) -> Dial:
                 on_closed=on_closed,
                 deadline=timing.dial(settings.delivery.profile),
             )
-        except LinkError:
+        except LinkError as error:
             version.failed()
-            raise
+            kept = _("Nothing is lost: what has not been delivered is kept, and sent when a broker answers.")
+            raise LinkError(error.what, f"{error.hint} {kept}".strip()) from error
         version.spoken(connection.protocol, now())
         return connection
 

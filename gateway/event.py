@@ -38,7 +38,7 @@ class Event:
     """One happening, as the gateway understood it.
 
     `source` is a device id, an input's or unit's name, or the gateway id. `age_ms` is how long ago the device says
-    it happened.
+    it happened. `at_ns`, where the kernel has stamped it, is its time on the monotonic clock, and counts instead.
     """
 
     type: str
@@ -48,6 +48,7 @@ class Event:
     position: Position | None = None
     data: Mapping[str, Any] | None = None
     flags: int = 0
+    at_ns: int | None = None
 
 
 ALARMS: Final = frozenset(

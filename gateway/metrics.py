@@ -14,7 +14,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 PREFIX: Final = "c5_gateway"
-MB: Final = 1024 * 1024
 HOUR: Final = 3600
 
 
@@ -37,12 +36,14 @@ class _Figures(Collector):
         storage, lanes = status["storage"], status["lanes"]
         yield _gauge("troubles", "How many troubles there are now.", len(status["troubles"]))
         yield _counter("receipts", "Receipts of C5 that counted.", status["receipts"])
-        yield _gauge("outbox_used_bytes", "What the outbox's records take.", storage["used_mb"] * MB)
-        yield _gauge("outbox_file_bytes", "What the outbox's files take.", storage["file_mb"] * MB)
-        yield _gauge("outbox_max_bytes", "What they may take.", storage["max_mb"] * MB)
+        unsigned = status["commands"]["unsigned"]
+        yield _counter("commands_unsigned", "Commands that nobody whose certificate counts has signed.", unsigned)
+        yield _gauge("outbox_used_bytes", "What the outbox's records take.", storage["used_bytes"])
+        yield _gauge("outbox_file_bytes", "What the outbox's files take.", storage["file_bytes"])
+        yield _gauge("outbox_max_bytes", "What they may take.", storage["max_bytes"])
         yield _counter("records_dropped", "Records that left before C5 had them.", storage["dropped"])
-        if storage["free_mb"] is not None:
-            yield _gauge("disk_free_bytes", "What the file system has left.", storage["free_mb"] * MB)
+        if storage["free_bytes"] is not None:
+            yield _gauge("disk_free_bytes", "What the file system has left.", storage["free_bytes"])
         yield _by("lane", "lane_signed_records", "The last sequence of this epoch.", _of(lanes, "signed"))
         yield _by("lane", "lane_waiting_records", "Records that no receipt covers.", _of(lanes, "waiting"))
         yield _by("lane", "lane_waiting_bytes", "What these take.", _of(lanes, "bytes"))

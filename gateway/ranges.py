@@ -37,11 +37,6 @@ class RangeSet:
         at = bisect_left(self._lasts, number)
         return at < len(self._firsts) and self._firsts[at] <= number
 
-    def covers(self, first: int, last: int) -> bool:
-        """Whether every number of first..last is in the set."""
-        at = bisect_left(self._lasts, first)
-        return at < len(self._firsts) and self._firsts[at] <= first and last <= self._lasts[at]
-
     def missing(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return the ranges of first..last that are not in the set."""
         holes: list[tuple[int, int]] = []

@@ -129,9 +129,13 @@ def find_settings(option: Path | None, variable: str, default: Path) -> Path:
 
 def load_toml(path: Path, model: type[Model]) -> Model:
     """Read a settings file, or raise SettingsError naming each wrong key in full and what is allowed there."""
+    return check_tables(read_toml(path), model, path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file's tables, not looking at what they say. Raises SettingsError."""
     try:
-        text = path.read_bytes().decode()
-        tables = tomllib.loads(text)
+        return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
         raise SettingsError(
             _("the settings file {path} can't be read: {reason}").format(path=path, reason=error.strerror),
@@ -141,7 +145,6 @@ def load_toml(path: Path, model: type[Model]) -> Model:
         raise SettingsError(
             _("{path} is not TOML: {reason}").format(path=path, reason=error), _("see docs/reference for an example")
         ) from error
-    return check_tables(tables, model, path)
 
 
 def check_tables(tables: dict[str, Any], model: type[Model], path: Path) -> Model:

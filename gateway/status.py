@@ -4,6 +4,7 @@ import asyncio
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from gateway import aside
 from gateway.clock import FieldClock, moment
 from gateway.config import PositionSettings, summary
 from gateway.errors import C5Error, Refused
@@ -11,6 +12,7 @@ from gateway.event import LANE_NAMES
 from gateway.fieldlink.label import parse
 from gateway.mqtt.explain import explain_older
 from gateway.outbox import salvager
+from gateway.outbox.inspect import FILE
 from gateway.registry.devices import NAME_MAX, Device, Registry
 from gateway.settings import BrokerSettings
 from gateway.tasks.path import Path
@@ -45,6 +47,11 @@ async def answer(app: "App", request: dict[str, Any]) -> dict[str, Any]:
         case {"do": "salvaging"}:
             progress = app.outbox.salvager.progress
             return {"busy": app.outbox.salvager.busy, "salvage": salvager.summary(progress) if progress else None}
+        case {"do": "maintenance", "name": "maintenance.begin" | "maintenance.end" as name, "arguments": dict(given)}:
+            done = app.works.by_hand(name, given)
+            if done.outcome != "done":
+                raise C5Error(done.text or name)
+            return {}
         case _:
             raise C5Error(_("the running service doesn't know this request"), _("Restart it after an update."))
 
@@ -100,6 +107,7 @@ async def reload_devices(app: "App") -> None:
             app.outbox.forget(known["id"])
     for device in devices.values():
         app.intake.enrol(device)
+    app.supervise.watch(devices)
 
 
 async def glance(app: "App") -> dict[str, Any]:
@@ -107,6 +115,7 @@ async def glance(app: "App") -> dict[str, Any]:
     now = app.clock.now()
     waiting = await app.outbox.waiting()
     storage = app.outbox.gauge.health()
+    over = await asyncio.to_thread(aside.over, app.settings.gateway.state_dir / FILE)
     certificates = {"signing": app.own.identity.not_after}
     if app.tls is not None:
         certificates["tls"] = app.tls.not_after
@@ -120,20 +129,32 @@ async def glance(app: "App") -> dict[str, Any]:
              "notice": _notice(table, path), "troubles": list(path.troubles.values())}
             for table, path in zip(app.settings.broker, app.uplink.paths, strict=True)
         ],
-        "storage": {key: value for key, value in storage.items() if key != "hours"},
+        "storage": {key: value for key, value in storage.items() if key != "hours"} | app.outbox.gauge.exact(),
+        "salvaged": [str(file) for file in over],
         "lanes": {
             name: {"signed": app.recorder.sequence(lane), "waiting": waiting[name].count, "bytes": waiting[name].size,
                    "oldest": waiting[name].oldest, "autonomy_h": storage["hours"][name]}
             for lane, name in LANE_NAMES.items()
         },
         "receipts": app.uplink.downlink.receipts,
+        "commands": dict(app.commands.counts),
         "ports": [
             {"name": name, "open": link.port.trouble is None, "frames": link.frames, "noise": link.noise,
              "trouble": link.port.trouble}
             for name, link in app.links.items()
         ],
+        **app.contacts.glance(),
         "frames": dict(app.intake.counts),
-        "devices": app.intake.glance(),
+        "devices": [
+            known | app.supervise.glance(known["id"]) | app.intake.presses.glance(known["id"])
+            for known in app.intake.glance()
+        ],
+        "maintenance": app.works.glance(),
+        "applied": None if app.loaded is None else app.loaded.glance(),
+        "drivers": [
+            {"name": name, "restarts": state.restarts, "reason": state.reason, "abandoned": state.abandoned}
+            for name, state in app.drivers.states.items()
+        ],
         "clock": clock(app.clock),
         "certificates": {name: {"not_after": at.isoformat(), "days_left": (at - now).days}
                          for name, at in certificates.items()},
@@ -181,9 +202,15 @@ def troubles(app: "App") -> list[str]:
         )
     if app.recorder.refused:
         found.append(_("{count} events had no room and were not accepted").format(count=app.recorder.refused))
+    if app.loaded is not None and app.loaded.refused is not None:
+        text = _(
+            "what C5 has applied to the settings doesn't go together with this gateway's file, and isn't used: {reason}"
+        )
+        found.append(text.format(reason=app.loaded.refused))
     if (stranger := app.intake.stranger) is not None:
         found.append(
             _("device {id} is heard and is not enrolled: c5-gateway device enrol C5D1:{id}:…").format(id=stranger)
         )
     found += [link.port.trouble for link in app.links.values() if link.port.trouble is not None]
+    found += app.contacts.troubles + app.drivers.troubles + app.supervise.troubles
     return found

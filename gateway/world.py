@@ -4,19 +4,24 @@ Everything is handed to `App` in one `World`, so that a simulation runs it uncha
 forgets and brokers that vanish (tests/simulation). The defaults are the machine's own.
 """
 
+import asyncio
 import os
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from gateway import console
 from gateway.clock import FloorFile, SystemClock, Timekeeper
 from gateway.database import Disk
+from gateway.drivers.gpiochip import Chip, Gpiod
 from gateway.drivers.serial_port import SerialPort
 from gateway.mqtt import Broker, Connection, Message, Will
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Connect(Protocol):
@@ -54,6 +59,13 @@ class Line(Protocol):
         """Make a line; its `run` keeps it open."""
 
 
+class Beside(Protocol):
+    """Makes a call that may wait for a disk, beside the event loop, as `asyncio.to_thread` does."""
+
+    def __call__(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        """Return what it returns."""
+
+
 Console = Callable[[Path, console.Handle], AbstractAsyncContextManager[None]]
 
 
@@ -72,4 +84,6 @@ class World:
     disk: Disk = field(default_factory=Disk)
     connect: Connect = Connection.open
     line: Line = SerialPort
+    chip: Chip = field(default_factory=Gpiod)
     console: Console = console.serve
+    beside: Beside = asyncio.to_thread

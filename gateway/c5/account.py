@@ -8,7 +8,8 @@ of wire.md that meet here:
 3. Record 1 names the last durable record of the epoch before it; what is held beyond that stands, and its number is
    reported ("Epochs").
 4. Agency and site of a topic are routing; a difference from the newest state is reported once ("Bindings").
-5. Receipts: at once for alarms, at most one a second otherwise ("receipt"). What came in a file is receipted again
+5. A gateway's newest state names the brokers to which it has no link (key 8): each is a trouble until one doesn't.
+6. Receipts: at once for alarms, at most one a second otherwise ("receipt"). What came in a file is receipted again
    when the gateway is heard: nobody was there the first time.
 """
 
@@ -27,10 +28,12 @@ from gateway.signing.message import State
 from gateway.signing.record import Record, is_bytes, is_uint
 from gateway.topics import Route
 
-RECEIPT_INTERVAL: Final = 1.0  # seconds between receipts that no alarm calls for (rule 5)
+RECEIPT_INTERVAL: Final = 1.0  # seconds between receipts that no alarm calls for (rule 6)
 GAP_REPORTED_AFTER: Final = 5.0  # seconds; what is only on its way has come by then
 UNPROVEN: Final = 1000  # records of a revoked signer kept in memory; the gateway still has what doesn't fit
 UNAVAILABLE: Final = "records.unavailable"
+LINKS: Final = 16  # brokers of one gateway that are reported, and characters of what it says of each
+LINK_TEXT: Final = 300
 
 
 class Account:
@@ -43,13 +46,14 @@ class Account:
         self.presence = Presence()
         self.unproven: dict[bytes, Unproven] = {}  # by digest, until something vouches for them
         self.cloned = False
-        self.owed: set[Key] = set()  # chains of which a receipt goes out with the gateway's next state (rule 5)
+        self.owed: set[Key] = set()  # chains of which a receipt goes out with the gateway's next state (rule 6)
         self.route: Route | None = None
         self.seen: Seen | None = None
         self._reports = reports
         self._alarmed = False
         self._receipted_at = float("-inf")
         self._missing_since: dict[str, float] = {}
+        self._unlinked: set[str] = set()  # brokers to which the gateway has no link (rule 5)
 
     def restore(self, report: Report, now: float) -> None:
         """Take in a report of this gateway that was open before this start."""
@@ -57,6 +61,8 @@ class Account:
         self.cloned = self.cloned or report.type == "gateway.cloned"
         if report.type == "records.missing":
             self._missing_since[report.detail] = now
+        if report.type == "link.failed":
+            self._unlinked.add(report.detail)
 
     def take(self, lane: Lane, records: Sequence[Verified], route: Route, verified_us: int, now: float) -> Batch:
         """Make one batch of the believed records of a message, those that they vouch for first."""
@@ -66,7 +72,8 @@ class Account:
             everything = [each for record in records for each in (*self._vouched(record), record)]
         declared: list[Declared] = []
         if (
-            isinstance(everything, VerifiedRun)
+            lane is Lane.TELEMETRY
+            and isinstance(everything, VerifiedRun)
             and not everything.expired
             and everything.columns.epoch in self.epochs.known
         ):
@@ -119,6 +126,7 @@ class Account:
         newest = self.presence.state(state, now)
         if newest:
             self._placed(state, route)
+            self._links(state)
             for lane, head in (state.heads or {}).items():
                 if head.sequence:
                     self.chains[lane, head.epoch].head(head.sequence, now)
@@ -151,7 +159,7 @@ class Account:
         return Remember(self.seen, changed)
 
     def receipt(self, now: float) -> Receipted | None:
-        """Return the receipt that is due now, if one is (rule 5)."""
+        """Return the receipt that is due now, if one is (rule 6)."""
         if not self.chains.due or not (self._alarmed or now >= self._receipted_at + RECEIPT_INTERVAL):
             return None
         self._alarmed = False
@@ -216,7 +224,10 @@ class Account:
                 self._reports.add("store.lost", self.name, f"{text} (epochs {detail})", detail)
 
     def _gaps(self, now: float) -> None:
-        missing = {f"{LANE_NAMES[lane]}/{epoch.hex()}": gaps for (lane, epoch), gaps in self.chains.tick(now).items()}
+        found = self.chains.tick(now)
+        if not found and not self._missing_since:
+            return
+        missing = {f"{LANE_NAMES[lane]}/{epoch.hex()}": gaps for (lane, epoch), gaps in found.items()}
         for detail in set(self._missing_since) - set(missing):
             del self._missing_since[detail]
             self._reports.end("records.missing", self.name, "everything has come or was declared", detail)
@@ -244,11 +255,32 @@ class Account:
         if route != self.route:
             self._reports.add("route.differs", self.name, "messages in a topic of another agency or site than its own")
 
+    def _links(self, state: State) -> None:
+        """Report what the gateway's newest state says of its links, if it says anything (rule 5)."""
+        links = (state.health or {}).get("links")
+        if not isinstance(links, dict):
+            return
+        failed = {
+            _plain(broker): _plain(reason)
+            for broker, reason in list(links.items())[:LINKS]
+            if isinstance(broker, str) and isinstance(reason, str)
+        }
+        for broker in self._unlinked - failed.keys():
+            self._reports.end("link.failed", self.name, f"the gateway has its link to {broker} again", broker)
+        for broker, reason in failed.items():
+            self._reports.hold("link.failed", self.name, f"the gateway has no link to {broker}: {reason}", broker)
+        self._unlinked = set(failed)
+
     def _changed(self) -> list[Epoch]:
         """Return copies of what changed of the epochs; the ledger's thread reads them."""
         changed = [replace(self.epochs.known[name]) for name in self.epochs.changed]
         self.epochs.changed.clear()
         return changed
+
+
+def _plain(text: str) -> str:
+    """Return what a gateway says, without what could steer a terminal, and no longer than a line or two."""
+    return "".join(character if character.isprintable() else "?" for character in text[:LINK_TEXT])
 
 
 def _is_range(value: object) -> bool:

@@ -44,6 +44,7 @@ from gateway.signing.message import Receipt, State, decode, encode
 from gateway.signing.record import SYNCHRONISED
 from gateway.topics import Arrival, Route
 
+AHEAD_US: Final = 10_000_000  # by which a heartbeat may be ahead of the clock: as much as lies between two of them
 WAITING_STATES: Final = 1024  # newest states of gateways whose certificate hasn't come yet; the oldest gives way
 
 
@@ -180,8 +181,12 @@ class Centre:
         return due
 
     def heartbeat(self, now_us: int) -> tuple[str, bytes]:
-        """Return the signed heartbeat and its topic; each is newer than the last, whatever the clock does."""
-        self._heartbeat_us = max(now_us, self._heartbeat_us + 1)
+        """Return the signed heartbeat and its topic; each newer than the last, unless the clock was set back by much.
+
+        Then it says the new time: a gateway whose clock is right believes none that is ahead of it.
+        """
+        ahead = self._heartbeat_us - now_us > AHEAD_US
+        self._heartbeat_us = now_us if ahead else max(now_us, self._heartbeat_us + 1)
         return topics.CENTRE, self._signer.sign("centre", encode(Heartbeat(self.name, self._heartbeat_us)))
 
     def _account(self, gateway: str) -> Account:
@@ -205,15 +210,16 @@ class Centre:
     def _judge(self, route: Route, lane: Lane, payload: bytes, arrived_us: int, now: float) -> list[Action]:
         """Judge records, and sort them by what becomes of them."""
         gateway = route.gateway
-        run = verify_run([payload], gateway, lane, self._finder(gateway), arrived_us)
-        if run is not None:
-            return [Store(self._account(gateway).take(lane, run, route, arrived_us, now))]
+        if lane is Lane.TELEMETRY:
+            run = verify_run([payload], gateway, lane, self._finder(gateway), arrived_us)
+            if run is not None:
+                return [Store(self._account(gateway).take(lane, run, route, arrived_us, now))]
         verdicts, learned = self._verify(gateway, lane, cose.split_sequence(payload), arrived_us)
-        unknown = [verdict for verdict in verdicts if isinstance(verdict, UnknownSigner)]
-        unproven = [verdict for verdict in verdicts if isinstance(verdict, Unproven)]
         verified = [verdict for verdict in verdicts if isinstance(verdict, Verified)]
         actions: list[Action] = [self._learn(signer) for signer in learned]
         if len(verified) < len(verdicts):
+            unknown = [verdict for verdict in verdicts if isinstance(verdict, UnknownSigner)]
+            unproven = [verdict for verdict in verdicts if isinstance(verdict, Unproven)]
             for verdict in verdicts:
                 if isinstance(verdict, Refused):
                     self._refused("record.refused", gateway, verdict.reason)
@@ -232,7 +238,8 @@ class Centre:
         self, gateway: str, lane: Lane, items: list[bytes], arrived_us: int
     ) -> tuple[list[Verdict], list[Signer]]:
         """Verify records; where a signer is a candidate, judge it for the time of the record that names it."""
-        verdicts = verify(items, gateway, lane, self._finder(gateway), arrived_us)
+        find = self._finder(gateway)
+        verdicts = verify(items, gateway, lane, find, arrived_us)
         learned: list[Signer] = []
         for verdict in verdicts:
             if isinstance(verdict, UnknownSigner):
@@ -241,7 +248,7 @@ class Centre:
                 signer = self._signers.reconsider(gateway, verdict.envelope.thumbprint, at_us)
                 learned += [signer] if signer else []
         if learned:
-            verdicts = verify(items, gateway, lane, self._finder(gateway), arrived_us)
+            verdicts = verify(items, gateway, lane, find, arrived_us)
         return verdicts, learned
 
     def _learn(self, signer: Signer) -> Learn:

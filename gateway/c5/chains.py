@@ -74,6 +74,11 @@ class Chain:
             self.head(sequence, now)
         return sum(last - max(first, sequence + 1) + 1 for first, last in self.held if last > sequence)
 
+    @property
+    def expects(self) -> bool:
+        """Whether time alone may make something missing here."""
+        return bool(self._heads)
+
     def top(self, now: float) -> int:
         """Return the highest sequence that is expected here by now."""
         while self._heads and self._heads[0][1] + HEAD_GRACE <= now:
@@ -101,11 +106,13 @@ class Chains:
     def __init__(self) -> None:
         self._chains: dict[Key, Chain] = {}
         self._due: dict[Key, None] = {}  # in the order in which they became due
+        self._watched: dict[Key, None] = {}  # those that may miss something: `tick` looks at no others
 
     def __getitem__(self, key: Key) -> Chain:
         chain = self._chains.get(key)
         if chain is None:
             chain = self._chains[key] = Chain()
+        self._watched[key] = None  # whoever asks for it may change it
         return chain
 
     def hold(self, lane: Lane, epoch: bytes, ranges: Iterable[Range]) -> None:
@@ -146,7 +153,13 @@ class Chains:
 
     def tick(self, now: float) -> dict[Key, list[Range]]:
         """Time passed. Return what is missing; it is asked for when that becomes known, and every minute after."""
-        missing = {key: gaps for key, chain in self._chains.items() if (gaps := chain.missing(now))}
+        missing: dict[Key, list[Range]] = {}
+        for key in list(self._watched):
+            chain = self._chains[key]
+            if gaps := chain.missing(now):
+                missing[key] = gaps
+            elif not chain.expects:
+                del self._watched[key]
         for key in missing:
             asked_at = self._chains[key].asked_at
             if asked_at is None or now >= asked_at + ASK_AGAIN:

@@ -96,7 +96,7 @@ def status(
         }
         typer.echo(json.dumps(document, indent=2))
     else:
-        Console().print(view.tables(views, newest, reports))
+        view.show(views, newest, reports, Console())
     if reports or any(entry.missing for entry in views):
         raise typer.Exit(1)
 
@@ -161,8 +161,11 @@ def import_(
     else:
         text = _("{file}: {records} records: {new} new, {known} known, {refused} refused; {unavailable} unavailable")
         typer.echo(text.format(file=file, **asdict(became)))
-        if not became.complete:
-            typer.echo(_("The file was cut short, or isn't an export: what is not in it is still at the gateway."))
+        if became.cut:
+            text = _("It was cut short after {records} records, or isn't an export: what isn't in it, the gateway has.")
+            typer.echo(text.format(records=became.records))
+        elif not became.complete:
+            typer.echo(_("Part of it is damaged: what can't be read, the gateway has."))
     if became.refused or not became.complete:
         raise typer.Exit(1)
 
@@ -170,10 +173,20 @@ def import_(
 @app.command(help=_("Send a signed command to a gateway and wait for its reply. Exit status 0 if it was done."))
 def command(
     gateway: Annotated[str, typer.Argument(metavar="GATEWAY")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="ping, records.resend")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="ping, alarm.acknowledge, records.resend, output.set, device.identify, device.revoke, "
+            "maintenance.begin, maintenance.end, config.apply, certificate.renew, gateway.restart",
+        ),
+    ],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help=_("For records.resend: lane, epoch, from, to.")),
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help=_("What the command takes (docs/operate/commands.md); toml=@FILE reads the settings from a file."),
+        ),
     ] = None,
     config: Config = None,
     *,
@@ -183,13 +196,17 @@ def command(
     """Send a signed command to a gateway and wait for its reply. Exit status 0 if it was done."""
     from gateway.c5.command import send  # noqa: PLC0415
     from gateway.c5.config import load_settings  # noqa: PLC0415
-    from gateway.c5.orders import read_arguments, shown  # noqa: PLC0415
+    from gateway.c5.orders import odd_arguments, read_arguments, shown  # noqa: PLC0415
     from gateway.topics import is_part  # noqa: PLC0415
 
     given = read_arguments(arguments or [])
     if isinstance(given, Refused) or not is_part(gateway) or not 1 <= len(name) <= 64:
         what = given.reason if isinstance(given, Refused) else f"{gateway} {name}"
         raise typer.BadParameter(what)
+    if (odd := odd_arguments(name, given)) is not None:
+        raise typer.BadParameter(odd)
+    if given.get("toml", "").startswith("@"):
+        given["toml"] = _read(Path(given["toml"][1:])).decode("utf-8", "replace")
     answered = asyncio.run(send(load_settings(_settings_file(config)), gateway, name, given, wait))
     reply, result = answered.reply, shown(answered.reply.result)
     if as_json:
@@ -266,8 +283,11 @@ def _records(file: Path) -> tuple[list[bytes], list[tuple[bytes, ...]]]:
     items: list[bytes] = []
     chains: list[tuple[bytes, ...]] = []
     for item in export.items(io.BytesIO(_read(file)).read):
+        if isinstance(item, export.Scrap):
+            items.append(item.data)
+            continue
         part = None if export.is_record(item) else export.part(item)
-        if part is None or isinstance(part, Refused):
+        if part is None:
             items.append(item)
         elif isinstance(part, export.Header) and not isinstance(found := decode_chains(part.certificates), Refused):
             chains += found

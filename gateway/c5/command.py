@@ -55,7 +55,11 @@ async def send(
     for broker in settings.broker:
         line = _Line(settings, gateway)
         try:
-            await line.open(broker)
+            try:
+                await line.open(broker)
+            except LinkError as error:  # whoever commands has no outbox
+                nothing = _("Nothing was sent.")
+                raise LinkError(error.what, f"{error.hint} {nothing}".strip()) from error
             offline = offline or (line.counterpart.state is not None and not line.counterpart.state.online)
             if line.counterpart.state is not None and line.counterpart.state.online:
                 return await line.command(own, name, arguments, wait)

@@ -27,9 +27,9 @@ from gateway.c5.sinks import JsonLines
 from gateway.database import in_use
 from gateway.errors import C5Error, Refused, StoreError
 from gateway.event import Lane
-from gateway.signing import export
-from gateway.signing.cose import MESSAGE_MAX
-from gateway.signing.export import End, Header
+from gateway.signing import export, record
+from gateway.signing.cose import MESSAGE_MAX, parse
+from gateway.signing.export import End, Header, Scrap
 from gateway.text import _
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ Give = Callable[[str, bytes], Awaitable[Given]]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a file. `unavailable`: records that its new ones declare; `complete`: it wasn't cut short."""
+    """What became of a file. `unavailable`: records that its new ones declare; `complete`: all of it is there.
+
+    `cut`: it isn't because the file ends too early; else something within it can't be read.
+    """
 
     records: int
     new: int
@@ -50,28 +53,39 @@ class Imported:
     refused: int
     unavailable: int
     complete: bool
+    cut: bool = False
 
 
 class Reading:
     """A file's items, as the messages that a broker would have brought."""
 
-    def __init__(self, items: Iterable[bytes]) -> None:
+    def __init__(self, items: Iterable[bytes | Scrap]) -> None:
         self._items = items
         self.records = 0
         self.unreadable = 0  # items that are no part of an export
         self.complete = False  # the last item was an end that tells the right number
+        self.cut = True  # the last item was no end
 
     def messages(self) -> Iterator[tuple[str, bytes]]:
-        """Yield topics and payloads. Records before a header and a lane are counted, and belong nowhere."""
+        """Yield topics and payloads. Records before a header and a lane are counted, and belong nowhere.
+
+        After bytes that can't be read, which lane it is a record itself says: what told it may be among them.
+        """
         route: Route | None = None
         lane: Lane | None = None
         waiting: list[bytes] = []
         size = since_end = 0
+        doubtful = False
         for item in self._items:
-            if export.is_record(item) and len(item) <= MESSAGE_MAX:
+            if isinstance(item, bytes) and export.is_record(item):
                 self.records += 1
                 since_end += 1
-                self.complete = False
+                self.complete, self.cut = False, True
+                if doubtful and route is not None and (own := _lane_of(item)) is not lane:
+                    if waiting and lane is not None:
+                        yield route.event(lane), b"".join(waiting)
+                        waiting, size = [], 0
+                    lane = own
                 if route is None or lane is None:
                     continue
                 if size + len(item) > MESSAGE_MAX:
@@ -83,22 +97,32 @@ class Reading:
             if waiting and route is not None and lane is not None:
                 yield route.event(lane), b"".join(waiting)
                 waiting, size = [], 0
-            found = export.part(item)
+            found = item if isinstance(item, Scrap) else export.part(item)
             self.complete = isinstance(found, End) and found.count == since_end
+            self.cut = not isinstance(found, End)
             match found:
                 case Header(route, certificates):
                     yield route.topic("certificates"), certificates
                 case Lane():
-                    lane = found
+                    lane, doubtful = found, False
                 case End():
                     since_end = 0
+                case Scrap(cut=cut):
+                    doubtful = True
+                    self.unreadable += not cut
                 case Refused():
-                    self.unreadable += 1
+                    raise AssertionError(found)  # `export.items` lets none through
         if waiting and route is not None and lane is not None:
             yield route.event(lane), b"".join(waiting)
 
 
-async def take(items: Iterable[bytes], give: Give) -> Imported:
+def _lane_of(item: bytes) -> Lane | None:
+    envelope = parse(item, "record")
+    content = envelope if isinstance(envelope, Refused) else record.decode(envelope.payload)
+    return None if isinstance(content, Refused) else content.lane
+
+
+async def take(items: Iterable[bytes | Scrap], give: Give) -> Imported:
     """Give a file's messages, as many at a time as the window has room for; return what became of them."""
     reading = Reading(items)
     given: deque[asyncio.Future[Given]] = deque()
@@ -120,7 +144,7 @@ async def take(items: Iterable[bytes], give: Give) -> Imported:
         await asyncio.gather(*given, return_exceptions=True)
     new, known, unavailable = became
     refused = reading.unreadable + reading.records - new - known
-    return Imported(reading.records, new, known, refused, unavailable, reading.complete)
+    return Imported(reading.records, new, known, refused, unavailable, reading.complete, reading.cut)
 
 
 async def run_import(settings: ReceiverSettings, stream: BinaryIO) -> Imported:

@@ -6,7 +6,7 @@
 3. A reply counts if it is signed by the gateway, under a certificate that is valid now, and names the command.
 
 Values of arguments are texts, but for those that wire.md gives another type: in CBOR a lane is its number, an epoch its
-8 bytes.
+8 bytes. A device's output has a number, a gateway's own output a name.
 """
 
 import re
@@ -25,7 +25,20 @@ from gateway.topics import Route
 
 _NUMBER: Final = re.compile(r"[0-9]{1,16}")
 _EPOCH: Final = re.compile(r"[0-9a-f]{16}")
-_NUMBERS: Final = frozenset({"from", "to", "event_number", "output", "seconds", "minutes"})
+_NUMBERS: Final = frozenset({"from", "to", "event_number", "seconds", "minutes"})
+ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {  # what each command takes; "?": it may be left out
+    "ping": (),
+    "alarm.acknowledge": ("record", "device", "event_number?", "status", "operator"),
+    "records.resend": ("lane", "epoch", "from", "to"),
+    "output.set": ("device?", "output", "on", "seconds?"),
+    "device.identify": ("device", "seconds?"),
+    "device.revoke": ("device",),
+    "maintenance.begin": ("device?", "minutes", "reason"),
+    "maintenance.end": ("device?",),
+    "config.apply": ("toml",),
+    "certificate.renew": (),
+    "gateway.restart": (),
+}
 
 
 def read_arguments(pairs: Sequence[str]) -> dict[str, Any] | Refused:
@@ -46,6 +59,8 @@ def _value(key: str, text: str) -> Any | Refused:
     if key in _NUMBERS:
         number = int(text) if _NUMBER.fullmatch(text) else INT_MAX + 1
         return number if number <= INT_MAX else Refused(f"{key}: a whole number")
+    if key == "output" and _NUMBER.fullmatch(text):
+        return int(text)
     if key == "lane":
         lane = LANES_BY_NAME.get(text)
         return Refused("lane: alarm, status or telemetry") if lane is None else int(lane)
@@ -54,6 +69,21 @@ def _value(key: str, text: str) -> Any | Refused:
     if key == "on":
         return text == "true" if text in {"true", "false"} else Refused("on: true or false")
     return text
+
+
+def odd_arguments(name: str, given: Mapping[str, Any]) -> str | None:
+    """Say what a command lacks, or what it doesn't take; None if nothing, or if this version doesn't know it.
+
+    A gateway ignores what it doesn't know: who mistypes `device` must not put a whole gateway under maintenance.
+    """
+    taken = ARGUMENTS.get(name)
+    if taken is None:
+        return None
+    lacking = [key for key in taken if not key.endswith("?") and key not in given]
+    unknown = [key for key in given if key not in taken and f"{key}?" not in taken]
+    if lacking or unknown:
+        return f"{name}: {', '.join(taken) or '-'}"
+    return None
 
 
 class Counterpart:

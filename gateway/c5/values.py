@@ -114,6 +114,7 @@ ReportType = Literal[
     "store.lost",
     "gateway.cloned",
     "gateway.offline",
+    "link.failed",
     "signer.expired",
     "signer.revoked",
     "certificates.refused",

@@ -20,9 +20,12 @@ from gateway.text import _
 
 EVERY: Final = 0.5  # seconds between two looks
 SHOWN_FOR_US: Final = 86_400_000_000  # a day from when a trouble was last met; the ledger keeps it
-LASTING: Final = frozenset({"records.missing", "gateway.offline", "gateway.cloned"})  # shown until they end
+LASTING: Final = frozenset(
+    {"records.missing", "gateway.offline", "gateway.cloned", "link.failed"}
+)  # shown until they end
 RECORDS_SHOWN: Final = 12
 REPORTS_SHOWN: Final = 8
+WIDE: Final = 4096  # columns where there is no terminal: more than any line takes
 
 
 def read(path: Path, now_us: int) -> tuple[list[View], list[Held], list[Told]]:
@@ -36,9 +39,19 @@ def read(path: Path, now_us: int) -> tuple[list[View], list[Held], list[Told]]:
     return overview(found.snapshot, found.records, found.kept, now_us), found.newest, reports
 
 
-def tables(views: Sequence[View], newest: Sequence[Held], reports: Sequence[Told]) -> Group:
-    """Return what a terminal shows."""
-    return Group(_gateways(views), _records(newest), _reports(reports))
+def tables(views: Sequence[View], newest: Sequence[Held], reports: Sequence[Told], *, expand: bool = True) -> Group:
+    """Return what a terminal shows, as wide as it is; without `expand`, as wide as what is in it."""
+    tables = _gateways(views), _records(newest), _reports(reports)
+    for table in tables:
+        table.expand = expand
+    return Group(*tables)
+
+
+def show(views: Sequence[View], newest: Sequence[Held], reports: Sequence[Told], console: Console) -> None:
+    """Print the tables once: to a terminal in its width, into a file or a pipe with nothing cut."""
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(tables(views, newest, reports, expand=console.is_terminal))
 
 
 def watch(path: Path, console: Console) -> None:
@@ -54,7 +67,7 @@ def _is_current(told: Told, now_us: int) -> bool:
 
 
 def _gateways(views: Sequence[View]) -> Table:
-    table = Table(title=_("Gateways"), title_justify="left", expand=True)
+    table = Table(title=_("Gateways"), title_justify="left")
     for heading in (_("gateway"), _("place"), _("is"), _("last state"), _("records"), _("missing"), _("not believed")):
         table.add_column(heading)
     for view in views:
@@ -79,7 +92,7 @@ def _gateways(views: Sequence[View]) -> Table:
 
 
 def _records(newest: Sequence[Held]) -> Table:
-    table = Table(title=_("Newest records"), title_justify="left", expand=True)
+    table = Table(title=_("Newest records"), title_justify="left")
     for heading in (_("occurred"), _("gateway"), _("lane"), _("type"), _("device"), _("remarks")):
         table.add_column(heading)
     for held in newest:
@@ -101,7 +114,7 @@ def _records(newest: Sequence[Held]) -> Table:
 
 
 def _reports(reports: Sequence[Told]) -> Table:
-    table = Table(title=_("Troubles"), title_justify="left", expand=True)
+    table = Table(title=_("Troubles"), title_justify="left")
     for heading in (_("last"), _("times"), _("type"), _("gateway"), _("what")):
         table.add_column(heading)
     for told in reports[:REPORTS_SHOWN]:

@@ -14,16 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gateway import config, credentials
-from gateway.cli.look import autonomy
+from gateway import applied, config, credentials
+from gateway.cli import contacts
+from gateway.cli.look import autonomy, maintained
 from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
 from gateway.clock import FieldClock, moment
 from gateway.config import GatewaySettings
 from gateway.drivers.serial_port import try_open
-from gateway.errors import C5Error, CertificateError, LinkError
+from gateway.errors import C5Error, LinkError
 from gateway.event import LANE_NAMES
-from gateway.identity.keystore import Own, load_revocations
+from gateway.identity.keystore import Own, Tls, load_revocations
 from gateway.mqtt import Broker, Connection
 from gateway.mqtt.explain import explain_older
 from gateway.registry.devices import Registry
@@ -56,10 +57,20 @@ class Finding:
     hint: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What the files say of who this is, and the time to judge it by."""
+
+    clock: FieldClock
+    own: Own
+    tls: Tls | None
+    context: Any  # for TLS; None without
+
+
 def run(path: Path | None, *, as_json: bool) -> bool:
     """Look at everything; True if nothing failed. Settings that can't be read end it at once."""
-    settings = config.load(find_settings(path, config.VARIABLE, config.DEFAULT))
-    findings = list(_looked(settings))
+    loaded = applied.load(find_settings(path, config.VARIABLE, config.DEFAULT))
+    findings = [_settings(loaded), *_looked(loaded.settings)]
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings]})
     else:
@@ -71,9 +82,23 @@ def run(path: Path | None, *, as_json: bool) -> bool:
     return all(finding.result != "failed" for finding in findings)
 
 
+def _settings(loaded: applied.Loaded) -> Finding:
+    if loaded.refused is not None:
+        text = _("what C5 has applied doesn't go together with {path}, and isn't used: {reason}")
+        hint = _("Correct that file, or tell C5 to apply its settings again.")
+        return Finding(_("settings"), "warning", text.format(path=loaded.path, reason=loaded.refused), hint)
+    if loaded.keys:
+        text = _("read; C5 has set from afar: {keys}")
+        return Finding(_("settings"), "ok", text.format(keys=", ".join(loaded.keys)))
+    return Finding(_("settings"), "ok", _("read"))
+
+
 def _looked(settings: GatewaySettings) -> Iterator[Finding]:
-    yield Finding(_("settings"), "ok", _("read"))
-    yield from _identity(settings)
+    identity = _files(settings)
+    if isinstance(identity, Finding):
+        yield identity
+    else:
+        yield from _identity(settings, identity)
     yield from _disk(settings)
     yield _devices(settings)
     try:
@@ -86,8 +111,13 @@ def _looked(settings: GatewaySettings) -> Iterator[Finding]:
         for port in settings.port:
             reason = try_open(port.device, port.baud)
             yield _judged(_("port {name}").format(name=port.name), reason, _("opened"))
+        yield from (_judged(*found) for found in contacts.looked(settings))
         for broker in settings.broker:
-            yield from asyncio.run(_broker(settings, broker))
+            if isinstance(identity, Finding):
+                what = _("broker {name}").format(name=f"{broker.host}:{broker.port}")
+                yield Finding(what, "warning", _("not tried: without its certificate the gateway isn't let in"))
+            else:
+                yield from asyncio.run(_broker(settings, broker, identity))
     else:
         yield from _beside(running)
 
@@ -96,17 +126,21 @@ def _beside(running: dict[str, Any]) -> Iterator[Finding]:
     """Look through the eyes of the running service."""
     yield Finding(_("service"), "ok", _("running"))
     yield _autonomy(running)
+    for work in running["maintenance"]:
+        yield Finding(_("maintenance"), "warning", maintained(work), _("It ends by itself."))
     for port in running["ports"]:
         yield _judged(_("port {name}").format(name=port["name"]), port["trouble"], _("open"))
+    yield from (_judged(*found) for found in contacts.beside(running))
     for broker in running["brokers"]:
         what = _("broker {name}").format(name=broker["broker"])
         if broker["connected"] and broker["notice"]:
             yield Finding(what, "warning", broker["notice"])
         elif broker["connected"]:
             yield Finding(what, "ok", _("connected with MQTT {version}").format(version=broker["version"]))
-    ports = [port["trouble"] for port in running["ports"]]
+    told = [port["trouble"] for port in running["ports"]]
+    told += [f"{line['name']}: {line['trouble']}" for line in (*running["inputs"], *running["outputs"])]
     for trouble in running["troubles"]:
-        if trouble not in ports:
+        if trouble not in told:
             yield Finding(_("trouble"), "failed", trouble)
 
 
@@ -123,13 +157,22 @@ def _judged(what: str, reason: str | None, right: str) -> Finding:
     return Finding(what, "ok", right) if reason is None else Finding(what, "failed", reason)
 
 
-def _identity(settings: GatewaySettings) -> Iterator[Finding]:
+def _files(settings: GatewaySettings) -> _Identity | Finding:
+    """Read what makes this machine the gateway; keys that others may read too are a finding, whoever runs."""
+    files = settings.identity
     try:
         clock = credentials.field_clock(settings, World())
         own, tls = credentials.identity(settings, clock)
+        context = None
+        if files.tls_certificate is not None and files.tls_key is not None:
+            context = client_context(files.trust_anchors, files.tls_certificate, files.tls_key, clock.instead)
     except C5Error as error:
-        yield Finding(_("certificate"), "failed", error.what, error.hint)
-        return
+        return Finding(_("certificate"), "failed", error.what, error.hint)
+    return _Identity(clock, own, tls, context)
+
+
+def _identity(settings: GatewaySettings, identity: _Identity) -> Iterator[Finding]:
+    clock, own, tls = identity.clock, identity.own, identity.tls
     yield _clock(clock)
     now, sure = clock.now(), clock.quality()[0] in SYNCHRONISED
     yield _days(_("signing certificate"), (own.identity.not_after - now).days, own.identity.not_after, sure=sure)
@@ -220,19 +263,15 @@ def _devices(settings: GatewaySettings) -> Finding:
     return Finding(_("devices"), "ok", _("{count} enrolled").format(count=count))
 
 
-async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Finding]:
+async def _broker(settings: GatewaySettings, table: BrokerSettings, identity: _Identity) -> list[Finding]:
     """Connect as the service would, and have the broker say whether each topic is allowed."""
     what = _("broker {name}").format(name=f"{table.host}:{table.port}")
     table_gateway = settings.gateway
     route = Route(table_gateway.agency, table_gateway.site, table_gateway.id)
-    try:
-        clock = credentials.field_clock(settings, World())
-    except CertificateError as error:
-        return [Finding(_("TLS certificate"), "failed", error.what, error.hint)]
 
     async def dial(on_closed: Callable[[str], None]) -> Connection:
         return await Connection.open(
-            Broker(table.host, table.port, table.protocol, _context(settings, clock) if table.tls else None),
+            Broker(table.host, table.port, table.protocol, identity.context if table.tls else None),
             table_gateway.id,
             keepalive=settings.delivery.keepalive,
             will=None,
@@ -245,11 +284,7 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings) -> list[Find
 
     try:
         async with asyncio.timeout(PROBE_DEADLINE):
-            protocol, refused = await _refused(
-                dial, route, encode_chains([credentials.identity(settings, clock)[0].chain])
-            )
-    except CertificateError as error:
-        return [Finding(_("TLS certificate"), "failed", error.what, error.hint)]
+            protocol, refused = await _refused(dial, route, encode_chains([identity.own.chain]))
     except LinkError as error:
         return [Finding(what, "failed", error.what, error.hint)]
     except TimeoutError:
@@ -300,10 +335,3 @@ async def _refused(
 
 def _ended(answers: asyncio.Queue[int | None], _reason: str) -> None:
     answers.put_nowait(None)
-
-
-def _context(settings: GatewaySettings, clock: FieldClock) -> Any:
-    files = settings.identity
-    assert files.tls_certificate is not None
-    assert files.tls_key is not None
-    return client_context(files.trust_anchors, files.tls_certificate, files.tls_key, clock.instead)

@@ -59,6 +59,26 @@ def check(config: Config = None, json: Json = False) -> None:
     ended(checks.run, config, as_json=json)
 
 
+@app.command(
+    "walk-test", help=_("With a technician: press each device, see each stage, write the installation report.")
+)
+def walk_test(
+    report: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[REPORT]", help=_("Where to write it: REPORT.txt and REPORT.json."), show_default=False
+        ),
+    ] = None,
+    minutes: Annotated[int, typer.Option(min=1, max=480, help=_("Stop after so many minutes."))] = 60,
+    technician: Annotated[str, typer.Option(help=_("Who walks; it stands in the report, and C5 is told."))] = "–",
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    from gateway.cli import walk  # noqa: PLC0415
+
+    ended(walk.run, config, report, minutes=minutes, technician=technician, as_json=json)
+
+
 @app.command(help=_("Print a running gateway's figures for Prometheus. Exit 1 if it isn't running."))
 def metrics(config: Config = None) -> None:
     from gateway.cli import metrics as figures  # noqa: PLC0415

@@ -1,8 +1,9 @@
 """`c5-gateway demo`: the main job on this machine, with nothing set up and nothing left behind.
 
 Real parts throughout: throwaway certificates, a broker, this gateway and the C5 receiver as processes of their own,
-and simulated devices on pseudo-terminals. In the middle the broker goes away and comes back. The summary compares what
-was pressed with what C5 received, and what the devices were told.
+and simulated devices on pseudo-terminals. In the middle the broker goes away and comes back; at the end an operator
+acknowledges the newest press, so that its button shows it. The summary compares what was pressed with what C5 received,
+and what the devices were told.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 from certs.authority import Authority, Issued
 from firmware_sim.broker import BrokerFailedError, Credentials, Embedded, Mosquitto, access_list, find_mosquitto
-from firmware_sim.device import Board
+from firmware_sim.device import Board, NotHeardError
 from firmware_sim.labels import new_label
 from firmware_sim.ledger import Ledger, Press
 from firmware_sim.pty import PseudoTerminal
@@ -32,11 +33,12 @@ from gateway.text import _
 
 GATEWAY: Final = "pa-demo-0001"
 RECEIVER: Final = "c5-demo"
+OPERATOR: Final = "operator-demo"
 DEVICES: Final = (("0c500042", "lobby"), ("0c500043", "gate"), ("0c500044", "tower"))
 PACE: Final = 0.05  # seconds between two presses, ± half
 SETTLE: Final = 60.0  # seconds for the last press to be receipted
 START_WITHIN: Final = 30.0
-RECEIPTED: Final = 2  # the stage
+RECEIPTED, ACKNOWLEDGED = 2, 3  # stages
 
 
 @dataclass
@@ -74,6 +76,21 @@ class Stage:
         await self.broker.start()
         self.link_up = True
 
+    async def acknowledge(self) -> None:
+        """Be the operator: acknowledge the newest press that C5 has, if nobody has yet, and wait until it shows."""
+        for press in reversed(self.ledger.presses):
+            lines = self.centre.lines.get((press.device, press.event))
+            if lines and press.stage == RECEIPTED:
+                await _centre(
+                    *(self.folder, "command", GATEWAY, "--wait", "10", "alarm.acknowledge"),
+                    *(f"record={lines[0]['identity']}", f"device={press.device}"),
+                    *(f"event_number={press.event}", "status=acknowledged", f"operator={OPERATOR}"),
+                )
+                board = next(board for board in self.boards if board.device == press.device)
+                with suppress(NotHeardError):
+                    await board.stage(press.event, ACKNOWLEDGED)
+                return
+
 
 def run(*, seconds: float | None, presses: int, outage: float, seed: int | None, as_json: bool) -> bool:
     """Run it; True if every press was received, verified and receipted without a gap."""
@@ -103,6 +120,7 @@ async def _story(
             await show(stage, script)
         took = await script
         await _settled(stage)
+        await stage.acknowledge()
         gaps = await _gaps(folder)
     return _summary(stage, took, gaps, seed)
 
@@ -157,6 +175,7 @@ async def _stage(folder: Path, chance: random.Random) -> AsyncIterator[Stage]:
     authority = Authority.create(folder / "ca")
     broker_files = authority.issue("broker", "broker-demo", hosts=["127.0.0.1"])
     own, centre_files = authority.issue("gateway", GATEWAY), authority.issue("receiver", RECEIVER)
+    operator_files = authority.issue("commander", OPERATOR)
     assert broker_files.tls_certificate is not None
     assert broker_files.tls_key is not None
     credentials = Credentials(authority.trust_anchors, broker_files.tls_certificate, broker_files.tls_key)
@@ -179,7 +198,7 @@ async def _stage(folder: Path, chance: random.Random) -> AsyncIterator[Stage]:
     ledger, centre = Ledger(), Centre()
     async with broker, PseudoTerminal(folder / "tty-a") as one, PseudoTerminal(folder / "tty-b") as other:
         (folder / "gateway.toml").write_text(_gateway_toml(folder, own, broker.port))
-        (folder / "receiver.toml").write_text(_receiver_toml(folder, centre_files, broker.port))
+        (folder / "receiver.toml").write_text(_receiver_toml(folder, centre_files, operator_files, broker.port))
         async with (
             _process(folder, "gateway.c5.cli", "run", "--output", "jsonl", config="receiver.toml") as receiver,
             _process(folder, "gateway.cli.main", "run", config="gateway.toml") as gateway,
@@ -251,12 +270,17 @@ async def _ready(folder: Path, *processes: asyncio.subprocess.Process) -> None:
 
 async def _gaps(folder: Path) -> int:
     """Ask the receiver how many records it knows of and lacks."""
+    return count_missing(json.loads(await _centre(folder, "status", "--json")))
+
+
+async def _centre(folder: Path, *arguments: str) -> bytes:
+    """Run `c5-receiver` beside the receiver; return what it printed."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from gateway.c5.cli import main; main()", "status", "--json",
-        "--config", str(folder / "receiver.toml"), stdout=subprocess.PIPE,
+        sys.executable, "-c", "from gateway.c5.cli import main; main()", *arguments,
+        "--config", str(folder / "receiver.toml"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
     )  # fmt: skip
     printed, _said = await process.communicate()
-    return count_missing(json.loads(printed))
+    return printed
 
 
 def count_missing(status: dict[str, Any]) -> int:
@@ -278,6 +302,7 @@ def _summary(stage: Stage, outage: float, gaps: int, seed: int) -> dict[str, Any
         "received": len(lines),
         "verified": sum(1 for said in lines if said.get("verified")),
         "receipted": len(stage.ledger.reached(RECEIPTED)),
+        "acknowledged": len(stage.ledger.reached(ACKNOWLEDGED)),
         "duplicates": sum(len(said) - 1 for said in found.values() if said),
         "gaps": gaps,
         "latency_ms": _spread(_since(pressed, found, "received")),
@@ -313,6 +338,8 @@ def _whole(summary: dict[str, Any]) -> bool:
 
 def _tell(summary: dict[str, Any]) -> None:
     say(_("pressed {pressed}, received {received}, verified {verified}, receipted {receipted}").format(**summary))
+    if summary["acknowledged"]:
+        say(_("an operator acknowledged {acknowledged}, and the button shows it").format(**summary))
     say(_("duplicates {duplicates}, gaps {gaps}, outage {outage_s} s, seed {seed}").format(**summary))
     for name, text in (("latency_ms", _("press to verified at C5")), ("committed_ms", _("press to committed there"))):
         spread = summary[name]
@@ -336,11 +363,13 @@ def _gateway_toml(folder: Path, files: Issued, port: int) -> str:
         f'[gateway]\nid = "{GATEWAY}"\nagency = "demo"\nsite = "desk"\nstate_dir = "{folder}/gateway"\n'
         f"position = {{ latitude = 8.983, longitude = -79.517, accuracy_m = 10 }}\n"
         f'{_identity(files)}[[broker]]\nhost = "127.0.0.1"\nport = {port}\n{ports}'
+        f'[delivery]\ncommanders = ["{OPERATOR}"]\n'
     )
 
 
-def _receiver_toml(folder: Path, files: Issued, port: int) -> str:
+def _receiver_toml(folder: Path, files: Issued, operator: Issued, port: int) -> str:
     return (
         f'[receiver]\nname = "{RECEIVER}"\nstate_dir = "{folder}/receiver"\n'
         f'{_identity(files)}[[broker]]\nhost = "127.0.0.1"\nport = {port}\n'
+        f'[commander]\nsigning_certificate = "{operator.signing_certificate}"\nsigning_key = "{operator.signing_key}"\n'
     )

@@ -56,6 +56,8 @@ async def _act(stage: "Stage", key: str, *, busy: bool) -> None:
                 return
         case "x" if not busy:
             await (stage.cut() if stage.link_up else stage.mend())
+        case "a" if stage.link_up:
+            await stage.acknowledge()
         case _:
             pass
 
@@ -85,7 +87,7 @@ def _view(stage: "Stage") -> Group:
     for press in stage.ledger.presses[-ROWS:]:
         table.add_row(press.device, str(press.event), _after(press, 1), _after(press, 2), _lamp(press))
     link = Text(_("link up"), style="bold green") if stage.link_up else Text(_("LINK CUT"), style="bold red")
-    keys = Text(_("  space: press   x: cut or mend the link   q: end"), style="dim")
+    keys = Text(_("  space: press   a: acknowledge at C5   x: cut or mend the link   q: end"), style="dim")
     counts = Text(
         "  "
         + _("pressed {pressed}, C5 has {received}").format(
@@ -106,5 +108,7 @@ def _lamp(press: Press) -> Text:
             return Text(_("waiting"), style="yellow")
         case 1:
             return Text(_("stored"), style="cyan")
-        case _:
+        case 2:
             return Text(_("C5 has it"), style="green")
+        case _:
+            return Text(_("acknowledged"), style="bold green")

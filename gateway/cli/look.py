@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import config
+from gateway.cli import contacts
 from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
 from gateway.errors import C5Error
@@ -37,12 +38,29 @@ def _show(found: dict[str, Any]) -> None:
         oldest = _(", oldest {oldest}").format(**numbers) if numbers["oldest"] else ""
         say(f"  {lane:10} {text}{oldest}{autonomy(numbers['autonomy_h'])}")
     say("  " + _("outbox {file_mb} of {max_mb} MB, {dropped} records dropped").format(**found["storage"]))
+    if found["salvaged"]:
+        text = _("salvaged, and of no more use: {files}")
+        say("  " + text.format(files=", ".join(found["salvaged"])))
+    if unsigned := found["commands"]["unsigned"]:
+        say("  " + _("{count} commands that no commander of C5 has signed: nothing was done").format(count=unsigned))
+    for work in found["maintenance"]:
+        say("  " + maintained(work))
+    if found["applied"] is not None and found["applied"]["keys"]:
+        say("  " + _("C5 has set from afar: {keys}").format(keys=", ".join(found["applied"]["keys"])))
     for port in found["ports"]:
         state = _("open, {frames} frames, {noise} of noise").format(**port) if port["open"] else port["trouble"]
         say(f"  {port['name']:10} {state}")
+    for line in contacts.shown(found):
+        say("  " + line)
     for device in found["devices"]:
         heard = _("not heard yet") if device["heard_s"] is None else _("heard {s} s ago").format(s=device["heard_s"])
-        say(f"  {device['id']}   {device['name'] or device['model']}: {heard}")
+        battery = [] if device["battery_mv"] is None else [f"{device['battery_mv']} mV"]
+        shown = ", ".join([heard, *battery, *device["troubles"]])
+        say(f"  {device['id']}   {device['name'] or device['model']}: {shown}")
+    for driver in found["drivers"]:
+        if driver["restarts"]:
+            text = _("the driver of {name} was started again {restarts} times, lately because: {reason}")
+            say("  " + text.format(**driver))
     say("  " + _clock(found["clock"]))
     for name, certificate in found["certificates"].items():
         text = (
@@ -55,6 +73,16 @@ def _show(found: dict[str, Any]) -> None:
         say(_("TROUBLE: {trouble}").format(trouble=trouble))
     if not found["troubles"]:
         say(_("no troubles"))
+
+
+def maintained(work: dict[str, Any]) -> str:
+    """Say what is under maintenance."""
+    text = (
+        _("MAINTENANCE of the whole gateway, {minutes_left} min left, presses are marked as tests: {reason}")
+        if work["device"] is None
+        else _("MAINTENANCE of {device}, {minutes_left} min left, its presses are marked as tests: {reason}")
+    )
+    return text.format(**work)
 
 
 def autonomy(hours: float | None) -> str:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from gateway import config, credentials
+from gateway import aside, config, credentials
 from gateway.cli.running import ask
 from gateway.cli.said import print_json, say
 from gateway.clock import SystemClock
@@ -24,6 +24,7 @@ from gateway.settings import find_settings
 from gateway.signing.chains import encode_chain
 from gateway.text import _
 
+LOGS: Final = ("", "-wal")  # a store, and its log beside it
 LOOK: Final = 0.5  # seconds between two questions to the running service
 
 
@@ -37,6 +38,12 @@ def run(settings_path: Path | None, file: Path, *, as_json: bool) -> bool:
         raise C5Error(
             _("{file} is no file that can be salvaged").format(file=file),
             _("Give a store that was set aside (outbox-….db), or another card's outbox.db."),
+        )
+    sizes = [belonging.stat().st_size for suffix in LOGS if (belonging := Path(f"{file}{suffix}")).is_file()]
+    if not any(sizes):
+        raise C5Error(
+            _("{file} is empty").format(file=file),
+            _("Copy it from the card once more, with the file beside it whose name ends in -wal."),
         )
     if ask(state_dir, {"do": "salvage", "file": str(file)}) is not None:
         told = _followed(state_dir)
@@ -54,7 +61,16 @@ def run(settings_path: Path | None, file: Path, *, as_json: bool) -> bool:
             _("nothing in {file} is a record of this gateway").format(file=file),
             _("Is it the right file, or the right card? One that was set aside is named outbox-….db."),
         )
+    if not as_json and not told["lost"]:
+        _tell_what_is_left(file)
     return not told["lost"]
+
+
+def _tell_what_is_left(file: Path) -> None:
+    """Say that what was salvaged is of no more use; what was set aside, only once the service has renamed it."""
+    if left := aside.belonging(aside.salvaged(file)):
+        text = _("Nothing in {files} is needed any more: delete it, or leave it as it is.")
+        say(text.format(files=", ".join(map(str, left))))
 
 
 def _followed(state_dir: Path) -> dict[str, Any]:

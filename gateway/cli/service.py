@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from gateway import config, notify
+from gateway import applied, config, notify
 from gateway.app import App
 from gateway.settings import find_settings
 
@@ -18,14 +18,17 @@ SWITCH_INTERVAL: Final = 0.0005  # seconds that an alarm waits for the store's t
 
 def run(path: Path | None) -> bool:
     """Run until told to stop. Raises C5Error if it can't start."""
-    settings = config.load(find_settings(path, config.VARIABLE, config.DEFAULT))
+    loaded = applied.load(find_settings(path, config.VARIABLE, config.DEFAULT))
+    settings = loaded.settings
     logging.basicConfig(
         level=settings.log.level.upper(),
         format=("%(asctime)s " if sys.stderr.isatty() else "")
         + "%(levelname)s %(name)s: %(message)s",  # journald has it
         stream=sys.stderr,
     )
-    app = App(settings)
+    if loaded.refused is not None:
+        logging.getLogger(__name__).warning("what C5 has applied is not used: %s", loaded.refused)
+    app = App(settings, loaded=loaded)
     gc.collect()
     gc.set_threshold(50_000, 20, 20)  # records come in floods, live until they have left, and form no cycles
     gc.freeze()  # what the start made stays: a later collection would stop us for 20 ms to look at all of it again

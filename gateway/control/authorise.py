@@ -16,7 +16,7 @@ Not checked here: whether a receipt claims too much (`delivery.coverage`), wheth
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.errors import Refused
@@ -27,6 +27,9 @@ from gateway.signing.cose import VerifyingKey, parse
 from gateway.signing.message import Centre, Command, Message, Receipt
 
 KNOWN_MAX: Final = 64  # certificates of receivers and commanders; more are a mistake or an attack
+JUDGED_AGAIN: Final = timedelta(
+    minutes=1
+)  # by which our clock must have moved: what is not known costs an attacker nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,14 @@ class Rules:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Receipted:
+    """A receipt that counts, and the receiver who signed it."""
+
+    receipt: Receipt
+    by: str
+
+
 class Speakers:
     """Who at C5 may speak to this gateway."""
 
@@ -72,7 +83,7 @@ class Speakers:
         self._receivers = frozenset(receivers)
         self._revocations = revocations
         self._known: dict[bytes, tuple[Identity, VerifyingKey]] = {}
-        self._later: dict[str, bytes] = {}  # chains by name that were not believed, to be judged again when needed
+        self._later: dict[str, tuple[bytes, datetime]] = {}  # chains by name that were not believed, and at what time
 
     def introduce(self, name: str, payload: bytes, at: datetime) -> Identity | Refused:
         """Take the chain that came in the topic of this name (rule 1)."""
@@ -82,7 +93,7 @@ class Speakers:
         judged = judge(chain, self._anchors, at, self._revocations)
         if isinstance(judged, Refused):
             if len(self._later) < KNOWN_MAX or name in self._later:  # our clock may be the one that is wrong
-                self._later[name] = payload
+                self._later[name] = (payload, at)
             return judged
         if judged.role == "gateway" or judged.name != name:
             return Refused(f"the certificate of the {judged.role} {judged.name} in the topic of {name}")
@@ -91,19 +102,25 @@ class Speakers:
         self._known[judged.thumbprint] = (judged, VerifyingKey(judged.certificate.public_key()))
         return judged
 
-    def receipt(self, wire: bytes, at: datetime) -> Receipt | Refused:
+    def receipt(self, wire: bytes, at: datetime) -> Receipted | Refused:
         """Return a receipt that counts (rule 2)."""
-        said = self._receiver(wire, "receipt", at)
-        if isinstance(said, Receipt) and said.gateway != self._gateway:
+        opened = self._receiver(wire, "receipt", at)
+        if isinstance(opened, Refused):
+            return opened
+        identity, said = opened
+        assert isinstance(said, Receipt)
+        if said.gateway != self._gateway:
             return Refused("a receipt for another gateway")
-        assert isinstance(said, Receipt | Refused)
-        return said
+        return Receipted(said, identity.name)
 
     def heartbeat(self, wire: bytes, at: datetime) -> Centre | Refused:
         """Return a heartbeat that counts (rule 2)."""
-        said = self._receiver(wire, "centre", at)
-        assert isinstance(said, Centre | Refused)
-        return said
+        opened = self._receiver(wire, "centre", at)
+        if isinstance(opened, Refused):
+            return opened
+        identity, said = opened
+        assert isinstance(said, Centre)
+        return said if said.name == identity.name else Refused("a heartbeat in another's name")
 
     def command(self, wire: bytes, at: datetime) -> Spoken | Refused:
         """Return a command that is heard (rule 4)."""
@@ -114,18 +131,16 @@ class Speakers:
         assert isinstance(said, Command)
         return Spoken(said, identity)
 
-    def _receiver(self, wire: bytes, kind: str, at: datetime) -> Message | Refused:
+    def _receiver(self, wire: bytes, kind: str, at: datetime) -> tuple[Identity, Message] | Refused:
         opened = self._open(wire, kind, at)
         if isinstance(opened, Refused):
             return opened
-        identity, said = opened
+        identity = opened[0]
         if identity.role != "receiver":
             return Refused(f"signed by the {identity.role} {identity.name}, which is no receiver")
         if "*" not in self._receivers and identity.name not in self._receivers:
             return Refused(f"signed by {identity.name}, which the settings don't name (delivery.receivers)")
-        if isinstance(said, Centre) and said.name != identity.name:
-            return Refused("a heartbeat in another's name")
-        return said
+        return opened
 
     def _open(self, wire: bytes, kind: str, at: datetime) -> tuple[Identity, Message] | Refused:
         """Return what is validly signed by somebody whose chain counts, and by whom."""
@@ -133,8 +148,9 @@ class Speakers:
         if isinstance(envelope, Refused):
             return envelope
         if envelope.thumbprint not in self._known:
-            for name, payload in self._later.copy().items():
-                if not isinstance(self.introduce(name, payload, at), Refused):
+            for name, (payload, judged_at) in self._later.copy().items():
+                again = abs(at - judged_at) >= JUDGED_AGAIN
+                if again and not isinstance(self.introduce(name, payload, at), Refused):
                     del self._later[name]
         known = self._known.get(envelope.thumbprint)
         if known is None:

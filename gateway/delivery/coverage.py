@@ -29,7 +29,8 @@ class Claim:
 class Coverage:
     """What C5 has of each lane and epoch, over all paths and for good: it only grows.
 
-    What was dropped counts as covered: it is neither sent nor missed. `untold` says what C5 is still being told of it.
+    What was dropped or lost counts as covered: it is neither sent nor missed. `untold` says what C5 is still being told
+    of it.
     """
 
     def __init__(self, runs: Iterable[Run] = (), declared: Iterable[Declared] = ()) -> None:
@@ -56,12 +57,12 @@ class Coverage:
         """Note that these are here no more, and that the status record at `by` tells C5 so."""
         runs = list(runs)
         self.add(runs)
+        self._let_go()
         self._told.setdefault(by, []).extend(runs)
 
     def untold(self, run: Run) -> list[Run]:
         """Return what of a run is not being told to C5 by a record that it hasn't receipted."""
-        for ordinal, sequence in [by for by in self._told if not self.left_of(Run(Lane.STATUS, *by, by[1]))]:
-            del self._told[ordinal, sequence]
+        self._let_go()
         told = RangeSet(
             (other.first, other.last)
             for runs in self._told.values()
@@ -69,6 +70,11 @@ class Coverage:
             if (other.lane, other.ordinal) == (run.lane, run.ordinal)
         )
         return [Run(run.lane, run.ordinal, *hole) for hole in told.missing(run.first, run.last)]
+
+    def _let_go(self) -> None:
+        """Forget the declarations that C5 has, or that were replaced."""
+        for by in [by for by in self._told if not self.left_of(Run(Lane.STATUS, *by, by[1]))]:
+            del self._told[by]
 
     def left_of(self, run: Run) -> list[Run]:
         """Return what of a run C5 is not known to have."""

@@ -65,10 +65,23 @@ class EventState:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What supervision must know after a restart: a trouble that was told and not its end, or what a device is like.
+
+    `value` None: it holds no more.
+    """
+
+    source: str
+    what: str
+    value: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A record to store, with what belongs into its transaction; `stored` is called once it is durable.
 
     `drops` is what the record declares unavailable (`records.unavailable`): all of it that is still held leaves.
+    `acknowledges` is the device and number of the event that an operator has seen, as the record says.
     """
 
     item: Item
@@ -77,6 +90,8 @@ class Entry:
     event_number: int | None = None
     stored: Callable[[], None] | None = None
     drops: tuple[Run, ...] = ()
+    acknowledges: tuple[str, int] | None = None
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,4 +220,7 @@ class LaneQueue:
 
 
 def _add(sets: dict[int, RangeSet], ordinal: int, first: int, last: int) -> None:
-    sets.setdefault(ordinal, RangeSet()).add(first, last)
+    ranges = sets.get(ordinal)
+    if ranges is None:
+        ranges = sets[ordinal] = RangeSet()
+    ranges.add(first, last)

@@ -65,13 +65,18 @@ class CentreWatch:
             self._left_at = now
 
     def heartbeat(self, name: str, time_us: int, now: float, clock_us: int | None = None) -> Restored | None:
-        """Take a receiver's heartbeat: one no newer than its last is a recording.
+        """Take a receiver's heartbeat or receipt: one no newer than its last is a recording.
 
-        So is one older than the profile by `clock_us`, our own clock where it is synchronised.
+        So is one older than the profile by `clock_us`, our own clock where it is synchronised. One newer by as much is
+        of a receiver whose clock is wrong: taken as its last, it would be silent for as long as its clock was ahead.
         """
-        if time_us <= self._newest_us.get(name, -1):
-            return None
-        if clock_us is not None and time_us < clock_us - self._profile_us:
+        newest = self._newest_us.get(name, -1)
+        if clock_us is not None:
+            if abs(time_us - clock_us) > self._profile_us:
+                return None
+            if newest > clock_us + self._profile_us:  # taken before our clock was synchronised
+                newest = -1
+        if time_us <= newest:
             return None
         self._newest_us[name] = time_us
         return self.heard(now)

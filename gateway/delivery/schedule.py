@@ -15,8 +15,8 @@ Rules (wire.md, section 3 "Delivered means receipted"):
 4. While the centre is silent only alarms are repeated, after 1, 2, 4 … 16 minutes; when it is heard again, everything.
 
 The caller performs: it publishes what `next` returns, tells `acknowledged` or `refused`, reads from the outbox what
-`want` names and brings it with `loaded`, and calls `tick` when `deadline` has come. What else it publishes it notes
-with `besides` and `answered`: it is on the same link. Times are monotonic seconds.
+`want` names and brings it with `loaded`, and calls `tick` when `deadline` has come. What else it publishes, where
+`room_besides` allows, it notes with `besides` and `answered`: it is on the same link. Times are monotonic seconds.
 """
 
 import heapq
@@ -30,6 +30,7 @@ from gateway.delivery.pace import SEQUENCE_MAX, WINDOW_MAX, Pace, Sent
 from gateway.event import Lane
 from gateway.ranges import RangeSet
 
+WINDOW_MIN: Final = 2  # slots that are worth dividing
 UNRECEIPTED_MAX: Final = 8192  # batches of a lane acknowledged and waiting for a receipt; then the lane waits too
 SILENT_REPEAT: Final = 60.0  # the first of 1, 2, 4 … minutes while the centre is silent
 SILENT_REPEAT_MAX: Final = 960.0
@@ -51,16 +52,22 @@ class Schedule:
         self._connected = False
         self._limit = SEQUENCE_MAX
         self._window = 0
+        self._tight = False
+        self._besides = 0  # publishes that are no records and not answered yet
         self._slots: dict[Lane, int] = {}
         self._silent = False
 
-    def connected(self, receive_maximum: int, sequence_max: int = SEQUENCE_MAX) -> None:
+    def connected(self, receive_maximum: int, sequence_max: int = SEQUENCE_MAX, *, besides: int = 0) -> None:
         """Begin a connection: everything unreceipted is to be sent.
 
-        Of the broker's window, an alarm just signed may take the last slot; status, and alarms that waited, leave an
-        eighth free, telemetry a quarter.
+        Of the broker's window, `besides` slots are for what is no record. Of the rest, an alarm just signed may take
+        the last slot; status, and alarms that waited, leave an eighth free, telemetry a quarter. Where there is no rest
+        to divide, everything but an alarm just signed shares all slots but the last.
         """
-        self._window = window = max(1, min(receive_maximum, WINDOW_MAX))
+        self._tight = receive_maximum - besides < WINDOW_MIN
+        self._besides = 0
+        rest = receive_maximum if self._tight else receive_maximum - besides
+        self._window = window = max(1, min(rest, WINDOW_MAX))
         waiting = max(1, window - max(1, window // 8))
         self._slots = {
             Lane.ALARM: waiting,
@@ -96,9 +103,9 @@ class Schedule:
 
     def next(self, now: float) -> Batch | None:
         """Return what to publish now, or None: nothing at hand, no slot free, or enough on its way."""
-        if not self._connected:
+        if not self._connected or not any(queue.fresh or queue.ready for queue in self._lanes.values()):
             return None
-        busy = sum(queue.in_flight for queue in self._lanes.values())
+        busy = self._busy
         limit = min(self._limit, self._pace.sequence_max)
         for lane, queue in self._lanes.items():
             at_once = lane is Lane.ALARM and bool(queue.fresh)
@@ -108,12 +115,12 @@ class Schedule:
                 continue
             if lane is not Lane.ALARM and len(queue.repeats) >= UNRECEIPTED_MAX:
                 continue
-            size = queue.next_size(limit)
-            if not size or (lane is Lane.TELEMETRY and size < limit and (queue.in_flight or queue.reading)):
-                continue
-            at_once |= lane is Lane.ALARM and not queue.in_flight
-            if not (at_once or self._pace.admits(size, now)):
-                return None  # nor does it wait for a lane below
+            if not at_once:
+                size = queue.next_size(limit)
+                if not size or (lane is Lane.TELEMETRY and size < limit and (queue.in_flight or queue.reading)):
+                    continue
+                if not (lane is Lane.ALARM and not queue.in_flight) and not self._pace.admits(size, now):
+                    return None  # nor does it wait for a lane below
             if (taken := queue.take(limit)) is not None:
                 run, items = taken
                 payload = b"".join(item.wire for item in items)
@@ -121,13 +128,31 @@ class Schedule:
                 return Batch(run, payload, len(items), queue.generation, self._pace.sent(len(payload), now))
         return None
 
+    @property
+    def tight(self) -> bool:
+        """Whether what is no record waits for a slot, too: each answer may be what lets it go."""
+        return self._tight
+
+    @property
+    def room_besides(self) -> bool:
+        """Whether something that is no record may go out now: it leaves the last slot to an alarm."""
+        return not self._tight or self._busy < max(1, self._window - 1)
+
     def besides(self, size: int, now: float) -> Sent:
         """Note what goes out over the same link and is no record; pass the answer on with `answered`."""
+        self._besides += 1
         return self._pace.sent(size, now)
 
     def answered(self, sent: Sent, now: float) -> None:
         """Note the answer to what went out `besides`."""
+        self._besides = max(0, self._besides - 1)
         self._pace.answered(sent, now)
+
+    @property
+    def _busy(self) -> int:
+        """How many slots are taken, of those that the records have or share."""
+        records = sum(queue.in_flight for queue in self._lanes.values())
+        return records + self._besides if self._tight else records
 
     def acknowledged(self, batch: Batch, now: float, *, heard: bool = True) -> None:
         """Note that the broker took it. That is no delivery: it comes again unless a receipt covers it in time.

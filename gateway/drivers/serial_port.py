@@ -22,6 +22,9 @@ READ_MAX: Final = 65_536  # bytes of one reading
 WRITE_MAX: Final = 65_536  # bytes waiting for a line that is slower than we, as after an outage; more is dropped
 RETRY_MIN: Final = 0.1  # seconds between tries to open the line
 RETRY_MAX: Final = 5.0
+AROUND: Final = 3.0  # seconds between two signs that the loop comes round, on a line that works
+
+Beat = Callable[[], None]
 
 
 class SerialPort:
@@ -48,30 +51,35 @@ class SerialPort:
         self._ended: asyncio.Future[str] | None = None
         self.trouble: str | None = None
 
-    async def run(self) -> None:
-        """Keep the line open; ends only when cancelled."""
+    async def run(self, beat: Beat = lambda: None) -> None:
+        """Keep the line open; ends only when cancelled. `beat` is called each time that this comes round."""
         while True:
+            beat()
             try:
                 self._port = serial.Serial(self._device, self._baud, timeout=0, write_timeout=0, exclusive=True)
             except (serial.SerialException, OSError, ValueError) as error:
                 self._fail(_explained(self._device, error))
             else:
                 try:
-                    self._fail(await self._serve(self._port))
+                    self._fail(await self._serve(self._port, beat))
                 finally:
-                    self._close()
+                    self.close()
             await asyncio.sleep(self._backoff.next())
 
-    async def _serve(self, port: serial.Serial) -> str:
+    async def _serve(self, port: serial.Serial, beat: Beat) -> str:
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
+        ended: asyncio.Future[str] = self._ended
         if self.trouble is not None:
             self.trouble = None
             log.info("the line %s is back", self._device)
             self._restored()
         loop.add_reader(port.fileno(), self._readable, port.fileno())
         self._backoff.reset()
-        return await self._ended
+        while not ended.done():
+            await asyncio.wait({ended}, timeout=AROUND)
+            beat()
+        return ended.result()
 
     def write(self, data: bytes) -> None:
         """Write at once what the line takes, and the rest when it takes more; without a line, nothing."""
@@ -118,7 +126,8 @@ class SerialPort:
             self._lost(reason)
         self.trouble = reason
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of the line."""
         port, self._port = self._port, None
         self._unwritten.clear()
         if port is not None:

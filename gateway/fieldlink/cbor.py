@@ -19,6 +19,7 @@ _SIMPLE_MIN: Final = 32  # a simple value in two bytes is at least this
 _UNTIL_BREAK: Final = -1
 _NUMBERS_END: Final = _BYTES << 5  # first bytes below this begin a number
 _NUMBER_BYTES: Final = (*[1] * 24, 2, 3, 5, 9)  # by the low five bits of the first: most of what devices say
+_SMALL_END: Final = 24  # first bytes below this are a number whole: keys, kinds
 _FALSE: Final = b"\xf4"
 _TRUE: Final = b"\xf5"
 
@@ -37,7 +38,7 @@ def read_map(data: bytes) -> dict[int, bytes] | None:
         return None
     keyed: dict[int, bytes] = {}
     for key, value in zip(items[::2], items[1::2], strict=True):
-        number = integer(key)
+        number = key[0] if key[0] < _SMALL_END else integer(key)
         if number is not None:
             keyed[number] = value
     return keyed
@@ -63,6 +64,8 @@ def integer(item: bytes | None) -> int | None:
 
 def uint(item: bytes | None) -> int | None:
     """Return a number from 0 to NUMBER_MAX."""
+    if item is not None and item[0] < _SMALL_END:
+        return item[0]
     number = integer(item)
     return number if number is not None and number >= 0 else None
 

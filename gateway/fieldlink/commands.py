@@ -32,7 +32,7 @@ class Commands:
     @property
     def deadline(self) -> float | None:
         """When `tick` is due."""
-        return min((sent.due for sent in self._sent.values()), default=None)
+        return min((sent.due for sent in self._sent.values()), default=None) if self._sent else None
 
     @property
     def full(self) -> bool:

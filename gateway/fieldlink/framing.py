@@ -65,6 +65,11 @@ class Decoder:
         self._pending = b""  # at most ENCODED_MAX bytes
         self._discarding = False
 
+    @property
+    def pending(self) -> int:
+        """How many bytes may still become a frame."""
+        return len(self._pending)
+
     def feed(self, chunk: bytes) -> list[Frame | Garbled]:
         """Take the next bytes; return what ended in them, in order. Never raises."""
         found: list[Frame | Garbled] = []

@@ -34,6 +34,9 @@ class Direction(IntEnum):
     DOWN = 1
 
 
+_DIRECTIONS: Final = tuple(Direction)
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """A body's first 14 bytes, in order."""
@@ -61,7 +64,7 @@ def read_header(body: bytes) -> Header | Refused:
         return Refused("direction")
     if direction == Direction.UP and number != 0:
         return Refused("number")
-    return Header(version_type & 15, Direction(direction), device.hex(), counter, number)
+    return Header(version_type & 15, _DIRECTIONS[direction], device.hex(), counter, number)
 
 
 class Cipher:

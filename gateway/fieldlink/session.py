@@ -45,6 +45,7 @@ from gateway.fieldlink.message import Ack, Command, EventMessage, Hello, Result,
 
 WINDOW: Final = 64  # event numbers below the highest of which it is known whether they were recorded
 STORED, RECEIVED, ACKNOWLEDGED = 1, 2, 3  # stages
+ACKNOWLEDGED_AGAIN: Final = 8  # events of that stage that are told again after a start: the newest
 CHALLENGE: Final = 6  # the command
 
 
@@ -77,9 +78,13 @@ class DeviceSession:
         self._commands = Commands(int.from_bytes(challenge()[:4], "big"))
         self._newest: int | None = None  # upward counter accepted since the start (rule 6)
         # Event number to stage (rule 5). A power cut may have come between a stage's becoming durable and its being
-        # told: the newest event, which is the one that a device shows, is told again after a start too.
-        newest = self._events.get(highest_event, 0)
-        self._tell_again: dict[int, int] = {highest_event: newest} if newest >= RECEIVED else {}
+        # told, and a device may have slept since: the newest event, which is the one that a device shows, is told again
+        # after a start too, and so are those that an operator has seen (the newest event is often the release).
+        seen = [number for number, stage in sorted(self._events.items()) if stage >= ACKNOWLEDGED]
+        again = {*seen[-ACKNOWLEDGED_AGAIN:], highest_event}
+        self._tell_again = {
+            number: stage for number in sorted(again) if (stage := self._events.get(number, 0)) >= RECEIVED
+        }
 
     @property
     def counters(self) -> Counters | None:

@@ -34,8 +34,7 @@ _NO_WAY_THERE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.E
 
 def link_error(broker: Broker, what: str, hint: str = "") -> LinkError:
     """Return the error of a broker that can't be used, with what to do."""
-    kept = _("Nothing is lost: what has not been delivered is kept, and sent when a broker answers.")
-    return LinkError(f"{broker}: {what}", f"{hint} {kept}".strip())
+    return LinkError(f"{broker}: {what}", hint)
 
 
 def explain_failure(error: BaseException | None) -> tuple[str, str]:

@@ -21,11 +21,16 @@ class Gauge:
         self.budget = budget
         self.usage = Usage()
         self.dropped = 0  # records since the start
-        self.free_mb: int | None = None  # on the file system
+        self.free: int | None = None  # bytes, on the file system
         self.low = False
         self._now = now
         self._rates = Rates(now())
         self._held: dict[Lane, int] = {}  # bytes of records by lane, once they have been counted
+
+    @property
+    def free_mb(self) -> int | None:
+        """What the file system has left."""
+        return None if self.free is None else self.free // MB
 
     @property
     def shared(self) -> bool:
@@ -61,8 +66,8 @@ class Gauge:
         """Take how many bytes the file system has; True: they are few now, False: they are enough again."""
         if free is None:
             return None
-        self.free_mb = free // MB
-        before, self.low = self.low, self.free_mb < (ENOUGH if self.low else LOW)
+        self.free = free
+        before, self.low = self.low, free // MB < (ENOUGH if self.low else LOW)
         return self.low if self.low is not before else None
 
     def brief(self) -> dict[str, Any]:
@@ -71,6 +76,15 @@ class Gauge:
         hours_left = {lane: int(left) for lane, left in health["hours"].items() if left is not None}
         figures = {name: int(value) for name, value in health.items() if isinstance(value, int | float)}
         return {**figures, "hours": hours_left}
+
+    def exact(self) -> dict[str, int | None]:
+        """Return the same in bytes, for a monitoring system, which does its own rounding."""
+        return {
+            "used_bytes": self.usage.used,
+            "file_bytes": self.usage.whole,
+            "max_bytes": self.budget.whole,
+            "free_bytes": self.free,
+        }
 
     def health(self) -> dict[str, Any]:
         """Return how full the store is, in MB, and in how many hours each lane begins to lose if the link fails now."""

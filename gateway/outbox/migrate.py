@@ -16,4 +16,14 @@ CREATE TABLE declared (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS: Final = (files("gateway.outbox").joinpath("schema.sql").read_text("utf-8"), _DECLARED)
+# What supervision must know after a restart: troubles that were told and not their ends, and what devices are like.
+_NOTE: Final = """
+CREATE TABLE note (
+    source TEXT NOT NULL,
+    what TEXT NOT NULL,
+    value INTEGER NOT NULL,
+    PRIMARY KEY (source, what)
+) WITHOUT ROWID
+"""
+
+MIGRATIONS: Final = (files("gateway.outbox").joinpath("schema.sql").read_text("utf-8"), _DECLARED, _NOTE)

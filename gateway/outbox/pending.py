@@ -7,7 +7,7 @@ longer. While a disk works this is empty again within a second; while it doesn't
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from gateway.delivery.item import After, DeviceState, Entry, Item, Run, Want
+from gateway.delivery.item import After, DeviceState, Entry, Item, Note, Run, Want
 from gateway.event import Lane
 from gateway.outbox.statements import Write
 from gateway.ranges import RangeSet
@@ -33,6 +33,7 @@ class Pending:
         self._owed: dict[str, DeviceState] = {}
         self._covered: dict[tuple[Lane, int], RangeSet] = {}  # by lane and ordinal
         self._forgotten: list[str] = []
+        self._noted: dict[tuple[str, str], Note] = {}
 
     def room(self, lane: Lane) -> bool:
         """Whether memory has room for a record of this lane."""
@@ -47,15 +48,18 @@ class Pending:
         gathers = entry.item.lane is Lane.TELEMETRY and self._gathered < WRITE_MAX
         self._soon(GATHER if gathers else 0.0)
 
-    def remember(self, states: Sequence[DeviceState]) -> None:
-        """Take counters that no record carried."""
+    def remember(self, states: Sequence[DeviceState], notes: Sequence[Note] = ()) -> None:
+        """Take counters and notes that no record carried."""
         for state in states:
             self._owe(state)
+        self._noted |= {(note.source, note.what): note for note in notes}
+        if states or notes:
             self._soon(COUNTERS)
 
     def forget(self, device: str) -> None:
         """Take that a device is enrolled no more."""
         self._owed.pop(device, None)
+        self._noted = {key: note for key, note in self._noted.items() if note.source != device}
         self._forgotten.append(device)
         self._soon(0.0)
 
@@ -75,6 +79,7 @@ class Pending:
                 self.size -= len(entry.item.wire)
                 if entry.device is not None:
                     self._owe(entry.device)
+                self.remember((), entry.notes)
 
     def take(self, *, shared: bool, receipts_alone: bool = False) -> Write | None:
         """Return what goes into the next transaction, or None if there is nothing.
@@ -98,11 +103,12 @@ class Pending:
             entries.append(entry)
         states, self._owed = tuple(self._owed.values()), {}
         forgotten, self._forgotten = tuple(self._forgotten), []
+        notes, self._noted = tuple(self._noted.values()), {}
         self._gathered = 0
         self.due = self._now() if more else NEVER
-        if not entries and not states and not receipted and not forgotten:
+        if not entries and not states and not receipted and not forgotten and not notes:
             return None
-        return Write(tuple(entries), states, receipted, forgotten)
+        return Write(tuple(entries), states, receipted, forgotten, notes)
 
     def done(self, write: Write) -> None:
         """Let go of what has become durable, and tell."""
@@ -117,6 +123,7 @@ class Pending:
         for state in write.states:
             self._owed.setdefault(state.device, state)
         self._forgotten = [*write.forgotten, *self._forgotten]
+        self._noted = {(note.source, note.what): note for note in write.notes} | self._noted
         self.receipted(write.receipted)
 
     def items(self, want: Want) -> list[Item]:

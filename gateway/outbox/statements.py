@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gateway.delivery.item import After, Declared, DeviceState, Entry, EventState, Item, Run, Want
+from gateway.delivery.item import After, Declared, DeviceState, Entry, EventState, Item, Note, Run, Want
 from gateway.errors import DamagedError
 from gateway.event import Lane
 from gateway.outbox.budget import Budget, Usage
@@ -44,6 +44,7 @@ class Start:
     chain: bytes  # of this epoch
     older_chains: tuple[bytes, ...]  # under which records that are still here were signed
     declared: tuple[Declared, ...] = ()  # what was dropped, while C5 hasn't receipted that it was told
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Write:
     states: tuple[DeviceState, ...] = ()
     receipted: tuple[Run, ...] = ()
     forgotten: tuple[str, ...] = ()  # devices
+    notes: tuple[Note, ...] = ()  # that no record carried
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +99,32 @@ def look(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
     return Start(
         (last or 0) + 1, epoch(count, random4), count, True, heads, receipted,
         {epoch: ordinal for ordinal, epoch in epochs.items()}, devices, events, chain, older, declared(connection),
+        _notes(connection),
     )  # fmt: skip
 
 
 def declared(connection: sqlite3.Connection) -> tuple[Declared, ...]:
     """Return what was dropped and by which record C5 is told, oldest first, until a receipt covers that record."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'declared'").fetchone():
-        return ()  # an older store, on a disk that can't be written
+    if not _has(connection, "declared"):
+        return ()
     rows = connection.execute("SELECT * FROM declared ORDER BY by_ordinal, by_sequence, lane, ordinal, first")
     return tuple(Declared(Run(Lane(lane), *run), (ordinal, seq)) for lane, *run, ordinal, seq in rows)
 
 
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether a table is there: an older store, on a disk that can't be written, may be without."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
+
+
+def _notes(connection: sqlite3.Connection) -> tuple[Note, ...]:
+    if not _has(connection, "note"):
+        return ()
+    return tuple(Note(*row) for row in connection.execute("SELECT * FROM note ORDER BY source, what"))
+
+
 def write(connection: sqlite3.Connection, what: Write, budget: Budget) -> Written:
     """Store and forget; raises sqlite3.OperationalError where that would burst the budget."""
+    put_notes(connection, what.notes)
     insert(connection, what.entries, what.states)
     gone = receipt(connection, [*what.receipted, *_receipted_before(connection, what.entries)])
     for entry in what.entries:
@@ -184,6 +199,9 @@ def insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Seq
         before = newest.setdefault(item.lane, entry)
         if (item.ordinal, item.sequence) > (before.item.ordinal, before.item.sequence):
             newest[item.lane] = entry
+        if entry.acknowledges is not None:  # alarms come first: the event's own row is there
+            execute("UPDATE event SET stage = 3 WHERE device = ? AND number = ?", entry.acknowledges)
+        put_notes(connection, entry.notes)
         if entry.device is None:
             continue
         before_it = devices.get(entry.device.device, entry.device)
@@ -226,8 +244,18 @@ def put_devices(connection: sqlite3.Connection, states: Sequence[DeviceState]) -
     )
 
 
+def put_notes(connection: sqlite3.Connection, notes: Sequence[Note]) -> None:
+    """Store what supervision must know after a restart."""
+    for note in notes:
+        if note.value is None:
+            connection.execute("DELETE FROM note WHERE source = ? AND what = ?", (note.source, note.what))
+        else:
+            connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", (note.source, note.what, note.value))
+
+
 def forget(connection: sqlite3.Connection, device: str) -> None:
     """Forget a device; its records stay."""
+    connection.execute("DELETE FROM note WHERE source = ?", (device,))
     connection.execute("DELETE FROM device WHERE device = ?", (device,))
     connection.execute("DELETE FROM event WHERE device = ?", (device,))
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from gateway.database import Database, Disk, is_gone, put_back
-from gateway.delivery.item import DeviceState, Entry, Item, Run, Want
+from gateway.delivery.item import DeviceState, Entry, Item, Note, Run, Want
 from gateway.errors import DamagedError, StoreError
 from gateway.event import LANE_NAMES, Lane
 from gateway.outbox import dropping, measure, statements
@@ -38,6 +38,7 @@ from gateway.outbox.opening import adopt, open_store
 from gateway.outbox.pending import NEVER, Pending
 from gateway.outbox.salvage import Taken
 from gateway.outbox.salvager import Rescue, Salvager
+from gateway.outbox.sleep import Sleep
 from gateway.outbox.statements import Start, Write
 from gateway.text import _
 
@@ -88,7 +89,7 @@ class Outbox:
         self._failures = 0
         self._look_at = self._loop.time()
         self._shrink_at = self._plan_at = self._retry_at = 0.0
-        self._wake = asyncio.Event()
+        self._sleep = Sleep(self._due, self._loop.time)
         self._closing = False
         self._keeper = self._loop.create_task(self._keep(), name="outbox")
         self._counter = self._loop.create_task(self._count(), name="outbox-count")
@@ -132,24 +133,24 @@ class Outbox:
         """Store a record; its `stored` is called once it is durable."""
         self.gauge.signed(entry)
         self._pending.add(entry)
-        self._wake.set()
+        self._sleep.look()
 
-    def remember(self, states: Sequence[DeviceState]) -> None:
-        """Store counters that no record carried."""
-        self._pending.remember(states)
-        self._wake.set()
+    def remember(self, states: Sequence[DeviceState], notes: Sequence[Note] = ()) -> None:
+        """Store counters and notes that no record carried."""
+        self._pending.remember(states, notes)
+        self._sleep.look()
 
     def forget(self, device: str) -> None:
         """Forget a device that is enrolled no more; its records stay."""
         self._pending.forget(device)
-        self._wake.set()
+        self._sleep.look()
 
     def receipted(self, runs: Sequence[Run]) -> None:
         """Forget what C5 has."""
         if self.trouble is not None:
             self._pending.free(runs, self.start.ordinal)
         self._pending.receipted(runs)
-        self._wake.set()
+        self._sleep.look()
 
     @property
     def complaint(self) -> str | None:
@@ -204,7 +205,7 @@ class Outbox:
     async def close(self) -> None:
         """Store what waits, then close; a disk in trouble is tried once more."""
         self._closing = True
-        self._wake.set()
+        self._sleep.look()
         self._counter.cancel()
         await self.salvager.close()
         await asyncio.gather(self._keeper, self._counter, return_exceptions=True)
@@ -216,7 +217,7 @@ class Outbox:
     async def _keep(self) -> None:
         """Write what is due, one transaction after the other, until closed."""
         while True:
-            await self._until_due()
+            await self._sleep.until_due()
             last = self._closing
             try:
                 await self._turn()
@@ -228,15 +229,9 @@ class Outbox:
             if last:
                 return
 
-    async def _until_due(self) -> None:
-        while not self._closing and (left := self._due - self._loop.time()) > 0:
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._wake.wait()
-
-    @property
     def _due(self) -> float:
+        if self._closing:
+            return 0.0
         if self.trouble is not None:
             return self._retry_at
         return min(self._pending.due, self._look_at, self._shrink_at if self.gauge.wasteful else NEVER)
@@ -378,7 +373,7 @@ class Outbox:
         """Note damage that a reading met."""
         if isinstance(error, DamagedError):
             self._failed(error)
-            self._wake.set()
+            self._sleep.look()
 
     async def _set_aside(self) -> None:
         """Make room for a new store; what memory holds stays, and goes into that."""

@@ -29,6 +29,7 @@ from gateway.text import _
 UINT32: Final = 2**32 - 1
 PLACE_MAX: Final = 2**53 - 1  # of ordinals and sequences
 _DEVICE: Final = re.compile(r"[0-9a-f]{8}")
+_NAME: Final = re.compile(r"[a-z0-9.-]{1,63}")
 _NOWHERE: Final = 0  # an ordinal that no epoch has: those of a store count up from 1, salvaged ones down from -1
 _RECEIVED: Final = 2  # the stage of an event that C5 has
 
@@ -56,6 +57,10 @@ def _device(device: Any, *rest: Any) -> bool:
 
 def _is_device(value: Any) -> bool:
     return type(value) is str and _DEVICE.fullmatch(value) is not None
+
+
+def _is_name(value: Any) -> bool:
+    return type(value) is str and _NAME.fullmatch(value) is not None
 
 
 # By table, whether a row can be one of ours.
@@ -86,8 +91,11 @@ FITS: Final[dict[str, Callable[..., bool]]] = {
         and _span(lane, ordinal, sequence, sequence)
         and _number(stage, 1, 3)
     ),
+    "note": lambda source, what, value: _is_name(source) and _is_name(what) and _number(value, 0, UINT32),
 }
-_COLUMNS: Final = {"fact": 2, "epoch": 4, "head": 5, "receipted": 4, "declared": 6, "device": 7, "event": 6}
+_COLUMNS: Final = {
+    "fact": 2, "epoch": 4, "head": 5, "receipted": 4, "declared": 6, "device": 7, "event": 6, "note": 3,
+}  # fmt: skip
 
 
 def _fits(table: str, row: Sequence[Any]) -> bool:
@@ -116,6 +124,7 @@ class Known:
     receipted: tuple[Row, ...]
     devices: tuple[Row, ...]
     events: tuple[Row, ...]
+    notes: tuple[Row, ...]
     reached: dict[tuple[Lane, int], int]
     told: bool
 
@@ -164,6 +173,7 @@ def known(pages: Pages) -> Known:
         receipted=tuple(rows["receipted"]),
         devices=tuple(rows["device"]),
         events=tuple(row for row in rows["event"] if _int(row[5]) >= _RECEIVED),
+        notes=tuple(rows["note"]),
         reached=reached,
         told=whole["receipted"] and whole["epoch"],
     )
@@ -192,6 +202,7 @@ def adopt(connection: sqlite3.Connection, found: Known, *, whole: bool) -> dict[
             ((row[0], ordinals[_int(row[1])], *row[2:]) for row in found.heads),
         )
         connection.executemany("INSERT OR IGNORE INTO device VALUES (?, ?, ?, ?, ?, ?, ?)", found.devices)
+        connection.executemany("INSERT OR IGNORE INTO note VALUES (?, ?, ?)", found.notes)
         connection.executemany(
             "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?)",
             ((*row[:3], ordinals.get(_int(row[3]), _NOWHERE), *row[4:]) for row in found.events),

@@ -141,7 +141,7 @@ def split_sequence(data: bytes) -> list[bytes]:
     items: list[bytes] = []
     at = 0
     while at < len(data):
-        end = end_of_sign1(data, at) or _end_of_item(data, at) or len(data)
+        end = end_of_sign1(data, at) or end_of_item(data, at) or len(data)
         items.append(data[at:end])
         at = end
     return items
@@ -161,7 +161,7 @@ def end_of_sign1(data: bytes, at: int) -> int | None:
     return end if end <= len(data) else None
 
 
-def _end_of_item(data: bytes, at: int) -> int | None:
+def end_of_item(data: bytes, at: int) -> int | None:
     """Find the end of an item of another form, so that one bad record doesn't take the rest with it.
 
     Nothing is interpreted: an item that is well-formed ends somewhere, whatever its tags promise and don't keep.

@@ -11,6 +11,7 @@ The header stands for the topic, the lane for its channel: neither is believed, 
 more chains than one message holds, there are several headers. Files written one after the other are a file.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,7 @@ from gateway.errors import Refused
 from gateway.event import Lane
 from gateway.signing import deterministic
 from gateway.signing.chains import CHAINS_MAX, Chain, encode_chains
-from gateway.signing.cose import split_sequence
+from gateway.signing.cose import MESSAGE_MAX, end_of_item, end_of_sign1
 from gateway.signing.record import is_uint
 from gateway.topics import Route, is_part
 
@@ -30,6 +31,9 @@ _BEGIN: Final = "c5-export"
 _END: Final = "c5-export-end"
 _VERSION: Final = 1
 _SIGN1: Final = b"\xd2"  # the tag that every record begins with, and nothing else here
+# What a record, a header and an end begin with: where an item may begin after bytes that are none.
+_BEGINNING: Final = re.compile(rb"\xd2\x84|\x86\x69c5-export\x01|\x82\x6dc5-export-end")
+_BEGINNING_MAX: Final = 14  # bytes of the longest, but for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,14 @@ class End:
     """How many records came since the last end: fewer in the file, and it was cut."""
 
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scrap:
+    """Bytes that are no item (the first of them); `cut` where they may be one that the file's end cuts short."""
+
+    data: bytes
+    cut: bool
 
 
 Part = Header | Lane | End
@@ -79,14 +91,46 @@ def end(count: int) -> bytes:
     return deterministic.encode([_END, count])
 
 
-def items(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Cut a file into its items, in bounded memory; what can't be cut comes out last, to be refused."""
-    rest = b""
-    while len(rest) <= ITEM_MAX and (piece := read(READ)):
-        *whole, rest = split_sequence(rest + piece)
-        yield from whole
-    if rest:
-        yield rest
+def items(read: Callable[[int], bytes]) -> Iterator[bytes | Scrap]:
+    """Cut a file into its items, in bounded memory; what can't be cut goes up to where the next one may begin."""
+    rest = scrap = b""
+    lost = ended = False
+    while rest or not ended:
+        at = 0
+        while at < len(rest):
+            if lost:
+                found = _BEGINNING.search(rest, at)
+                end = found.start() if found else len(rest) if ended else max(at, len(rest) - _BEGINNING_MAX)
+                scrap += rest[at : min(end, at + ITEM_MAX + 1 - len(scrap))]
+                at, lost = end, found is None
+                if lost:
+                    break
+            elif (end_ := _end(rest, at)) is not None:
+                if scrap:
+                    yield Scrap(scrap, cut=False)
+                    scrap = b""
+                yield rest[at:end_]
+                at = end_
+            elif not ended and len(rest) - at <= ITEM_MAX:
+                break  # it may go on
+            else:
+                scrap += rest[at : at + (len(scrap) <= ITEM_MAX)]
+                at, lost = at + 1, True
+        rest = rest[at:]
+        if not ended:
+            piece = read(READ)
+            rest, ended = rest + piece, not piece
+    if scrap:
+        yield Scrap(scrap, cut=len(scrap) <= ITEM_MAX)
+
+
+def _end(data: bytes, at: int) -> int | None:
+    """Return where the record or part that begins at `at` ends; None if none does."""
+    if data.startswith(_SIGN1, at):
+        end = end_of_sign1(data, at)
+        return end if end is not None and end - at <= MESSAGE_MAX else None
+    end = end_of_item(data, at)
+    return end if end is not None and not isinstance(part(data[at:end]), Refused) else None
 
 
 def is_record(item: bytes) -> bool:

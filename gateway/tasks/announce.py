@@ -1,8 +1,9 @@
 """What a path says of the gateway itself: its certificates and its states, retained, on each connection; and replies.
 
 A state goes out at the start of a connection, every interval and after an alarm, at most one a second, and never while
-the last is unanswered: the broker's window is not to be burst; and so with replies to commands. A channel that the
-broker refuses is held back, as lanes are. Numbers count over all connections of this start (wire.md, section 3,
+the last is unanswered: the broker's window is not to be burst; and so with replies to commands. Where the window is so
+small that it is shared with the records, all of this waits for a slot. A channel that the broker refuses is held back,
+as lanes are. Numbers count over all connections of this start (wire.md, section 3,
 "state").
 """
 
@@ -79,6 +80,7 @@ class Announcer:
         self._refused: dict[str, tuple[int, float]] = {}  # channels: how often, and until when they are held back
         self._state_at = -STATE_PAUSE
         self._state_due = False
+        self._certificates_due = False  # on this connection they haven't been said
         self._unanswered: set[str] = set()  # channels
         self._replies: deque[bytes] = deque(maxlen=REPLIES)
         self.refused_at = -STATE_PAUSE
@@ -93,8 +95,10 @@ class Announcer:
         self._connection = connection
         self._unanswered.clear()
         self._replies.clear()
-        self._certificates()
-        self._state(self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._certificates_due = True
+        self._state_at = now - self._own.interval
+        self.tick(now)
 
     def disconnected(self) -> None:
         """Say no more."""
@@ -108,32 +112,45 @@ class Announcer:
 
     @property
     def deadline(self) -> float | None:
-        """When the next state goes out, or certificates that were refused; None while the last are unanswered."""
+        """When the next state goes out, or certificates; None while the last are unanswered, or without a slot."""
+        if not self._schedule.room_besides:
+            return None
         state = None if "state" in self._unanswered else self._state_next
-        return min((due for due in (state, self._certificates_due) if due is not None), default=None)
+        return min((due for due in (state, self._certificates_next) if due is not None), default=None)
 
     @property
     def _state_next(self) -> float:
         return self._state_at + (STATE_PAUSE if self._state_due else self._own.interval)
 
     @property
-    def _certificates_due(self) -> float | None:
+    def _certificates_next(self) -> float | None:
         refused = self._refused.get("certificates")
-        return None if refused is None or "certificates" in self._unanswered else refused[1]
+        if "certificates" in self._unanswered or (refused is None and not self._certificates_due):
+            return None
+        return refused[1] if refused is not None else self._state_at
+
+    def freed(self, now: float) -> None:
+        """A slot may have become free, for which this and the records wait."""
+        if self._schedule.tight:
+            self.tick(now)
 
     def tick(self, now: float) -> None:
         """Time passed."""
-        if (certificates := self._certificates_due) is not None and now >= certificates:
-            self._certificates()
-        if "state" not in self._unanswered and now >= self._state_next:
+        certificates = self._certificates_next
+        if certificates is not None and now >= certificates and self._schedule.room_besides:
+            self._certificates_due = False
+            self._send("certificates", self._own.certificates)
+        if "state" not in self._unanswered and now >= self._state_next and self._schedule.room_besides:
             self._state(now)
+        self._reply()
 
     def alarm(self) -> None:
         """Tell C5 of the alarm lane's new head."""
         now = self._clock.monotonic()
-        if now >= self._state_at + STATE_PAUSE and "state" not in self._unanswered:
+        idle = "state" not in self._unanswered and self._schedule.room_besides
+        if now >= self._state_at + STATE_PAUSE and idle:
             self._state(now)
-        else:
+        elif not self._state_due:
             self._state_due = True
             self._changed()
 
@@ -143,11 +160,8 @@ class Announcer:
         self._reply()
 
     def _reply(self) -> None:
-        while self._replies and "reply" not in self._unanswered:
+        while self._replies and "reply" not in self._unanswered and self._schedule.room_besides:
             self._send("reply", self._replies.popleft())
-
-    def _certificates(self) -> None:
-        self._send("certificates", self._own.certificates)
 
     def _state(self, now: float) -> None:
         self._state_at = now

@@ -1,26 +1,30 @@
 """What a commander at C5 asks of this gateway: judged, obeyed once, answered, recorded.
 
-    broker ──▶ Speakers.command ──▶ Rules.refusal ──▶ obeyed ──▶ `command.executed`, reply
+    broker ──▶ Speakers.command ──▶ Rules.refusal ──▶ its handler ──▶ … ──▶ `command.executed`, reply
                     └▶ counted             └▶ `command.rejected`, reply "rejected"
 
-Whose word it is, and whether it is to be obeyed, `control.authorise` says; whether it was before, `control.replies`.
-What isn't validly signed gets no answer: it is counted, and nothing else happens.
+Whose word it is, and whether it is to be obeyed, `control.authorise` says; whether it was before, `control.replies`;
+what each does, `tasks.orders`. A device answers in its time: until then a repeated command gets nothing, and is obeyed
+no more than once. What isn't validly signed gets no answer: it is counted, and nothing else happens.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.control.authorise import Rules, Speakers, Spoken
-from gateway.control.replies import Replies
-from gateway.errors import Refused
-from gateway.event import Event, Lane
+from gateway.control.replies import Key, Replies
+from gateway.errors import C5Error, Refused
+from gateway.event import Event
 from gateway.sensing.limit import Limiter
 from gateway.signing import message
 from gateway.signing.message import Reply
-from gateway.signing.record import SYNCHRONISED, is_bytes, is_uint
+from gateway.signing.record import SYNCHRONISED
 from gateway.tasks import said
+from gateway.tasks.orders.order import Answer, Done, Handler, Order, Slow, failed
 
 if TYPE_CHECKING:
     from gateway.clock import Timekeeper
@@ -28,22 +32,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RESEND_MAX: Final = 100_000  # records asked for by one command; a day of 256 sensors' minutes is four of these
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _REJECTED: Final = "command"
-
-Done = tuple[str, str | None, Mapping[str, int] | None]  # outcome, text, result
-
-
-class Resend(Protocol):
-    """Has records sent again, as far as they are here."""
-
-    def __call__(self, lane: Lane, epoch: bytes, first: int, last: int) -> tuple[int, int]:
-        """Return how many go out (or are on their way), and how many are here no more; that is declared."""
+_MISTAKE: Final = "a mistake in the gateway's program: see its log"
 
 
 class Commands:
-    """Obeys commanders. `say` gets each reply, signed."""
+    """Obeys commanders: `handlers` at once, or when a device has answered; `slow` ones, one after the other, in `run`.
+
+    `say` gets each reply, signed.
+    """
 
     def __init__(
         self,
@@ -53,24 +51,24 @@ class Commands:
         commanders: Collection[str],
         recorder: "Recorder",
         clock: "Timekeeper",
-        resend: Resend,
+        handlers: Mapping[str, Handler],
+        slow: Mapping[str, Slow],
     ) -> None:
         self._own = own
         self._speakers = speakers
         self._rules = Rules(own.route.gateway, own.epoch, frozenset(commanders))
         self._recorder = recorder
         self._clock = clock
-        self._resend = resend
+        later = {name: partial(self._later, act) for name, act in slow.items()}
+        self._handlers: Mapping[str, Handler] = {"ping": _pong, **handlers, **later}
+        self._slow: asyncio.Queue[tuple[Slow, Order, Answer]] = asyncio.Queue()  # `Replies` bounds it
         self._replies = Replies()
         self._rejected: Limiter[str] = Limiter()
         self._last: tuple[bytes, str, str] = (b"", "", "")  # id, name and reason of the last one rejected
         self._synchronised = False  # the clock was, at some time in this epoch
-        self._obeyed: Mapping[str, Callable[[Mapping[str, Any]], Done]] = {
-            "ping": lambda _arguments: ("done", None, None),
-            "records.resend": self._records_resend,
-        }
         self.say: Callable[[bytes], None] = lambda _wire: None
-        self.unsigned = 0  # commands that nobody whose chain counts has signed
+        # `unsigned` are those that nobody whose chain counts has signed, `repeated` those whose id came before.
+        self.counts = dict.fromkeys(("executed", "rejected", "repeated", "unsigned"), 0)
 
     @property
     def topic(self) -> str:
@@ -88,30 +86,45 @@ class Commands:
         for _key, count in self._rejected.tick(now):
             self._report_rejected(count)
 
+    async def run(self) -> None:
+        """Carry out what waits for a disk, one after the other; ends only when cancelled."""
+        while True:
+            act, order, answer = await self._slow.get()
+            try:
+                done = await act(order)
+            except C5Error as error:
+                done = _explained(error)
+            except Exception:  # a command's failure is its commander's to know, and ends nothing
+                log.exception("the command %s failed", order.name)
+                done = failed(_MISTAKE)
+            answer(done)
+
     def arrived(self, wire: bytes) -> None:
         """Take what came in the topic of commands; foreign bytes never raise."""
         spoken = self._speakers.command(wire, self._at())
         if isinstance(spoken, Refused):
-            self.unsigned += 1
+            self.counts["unsigned"] += 1
             log.debug("a command was not heard: %s", spoken.reason)
             return
         command, now_us = spoken.command, self._now_us()
         key = (spoken.by.thumbprint, command.id)
-        if (had := self._replies.had(key)) is not None:
-            self.say(had)
+        if key in self._replies:
+            self.counts["repeated"] += 1
+            if (had := self._replies.had(key)) is not None:
+                self.say(had)
             return
         refusal = self._rules.refusal(spoken, now_us)
-        if refusal is None and command.name not in self._obeyed:
+        if refusal is None and command.name not in self._handlers:
             refusal = "this version doesn't know this command"
         if refusal is None and not self._replies.has_room(now_us):
             refusal = "too many commands that have not expired yet"
-        if refusal is not None:
-            outcome: Done = ("rejected", refusal, None)
-            self._reject(spoken, refusal)
-        else:
-            outcome = self._obey(spoken)
-        reply = self._signed(command.id, outcome)
-        self._replies.keep(key, reply, command.expires_us if refusal is None else None, now_us)
+        if refusal is None:
+            self._replies.begin(key, command.expires_us, now_us)
+            self._obey(spoken, key)
+            return
+        self._reject(spoken, refusal)
+        reply = self._signed(command.id, "rejected", refusal, None)
+        self._replies.keep(key, reply, now_us)
         self.say(reply)
 
     def _at(self) -> datetime:
@@ -122,35 +135,40 @@ class Commands:
         self._synchronised = self._synchronised or self._clock.quality()[0] in SYNCHRONISED
         return self._clock.now_us() if self._synchronised else None
 
-    def _obey(self, spoken: Spoken) -> Done:
+    def _obey(self, spoken: Spoken, key: Key) -> None:
         command = spoken.command
-        done = self._obeyed[command.name](command.arguments or {})
-        outcome, text, _result = done
-        log.info("the command %s of %s: %s", command.name, spoken.by.name, outcome)
-        data = {"command": command.id, "name": command.name, "commander": spoken.by.name}
-        self._record("command.executed", data if text is None else {**data, "reason": text})
-        return done
+        order = Order(command.name, command.arguments or {}, spoken.by.name)
+        answer = partial(self._answered, order, key)
+        try:
+            self._handlers[command.name](order, answer)
+        except C5Error as error:
+            answer(_explained(error))
+        except Exception:  # as in `run`
+            log.exception("the command %s failed", order.name)
+            answer(failed(_MISTAKE))
 
-    def _records_resend(self, arguments: Mapping[str, Any]) -> Done:
-        lane, epoch = arguments.get("lane"), arguments.get("epoch")
-        first, last = arguments.get("from"), arguments.get("to")
-        if type(lane) is not int or not 0 <= lane <= 2 or type(epoch) is not bytes or not is_bytes(epoch, 8):
-            return "failed", "lane must be a lane's number, epoch its 8 bytes", None
-        if type(first) is not int or type(last) is not int or not is_uint(last) or not 1 <= first <= last:
-            return "failed", "from and to must be sequences, from 1 on and in this order", None
-        if last - first >= RESEND_MAX:
-            return "failed", f"more than {RESEND_MAX} records: ask for a part", None
-        if epoch == self._own.epoch and last > (signed := self._recorder.sequence(Lane(lane))):
-            return "failed", f"only {signed} records of this lane were signed in this epoch", None
-        queued, gone = self._resend(Lane(lane), epoch, first, last)
-        return "done", None, {"queued": queued, "gone": gone}
+    def _later(self, act: Slow, order: Order, answer: Answer) -> None:
+        self._slow.put_nowait((act, order, answer))
 
-    def _signed(self, id_: bytes, done: Done) -> bytes:
-        outcome, text, result = done
+    def _answered(self, order: Order, key: Key, done: Done) -> None:
+        """Record what became of a command and reply, once."""
+        if self._replies.had(key) is not None:
+            return  # a handler that failed after its answer
+        self.counts["executed"] += 1
+        log.info("the command %s of %s: %s", order.name, order.by, done.outcome)
+        data = {"command": key[1], "name": order.name, "commander": order.by, **done.noted}
+        self._record("command.executed", data if done.text is None else {**data, "reason": done.text})
+        reply = self._signed(key[1], done.outcome, done.text, done.result)
+        self._replies.answered(key, reply)
+        self.say(reply)
+        done.then()
+
+    def _signed(self, id_: bytes, outcome: str, text: str | None, result: Mapping[str, Any] | None) -> bytes:
         reply = Reply(self._own.route.gateway, id_, self._clock.now_us(), outcome, text, result)
         return self._own.signer.sign("reply", message.encode(reply))
 
     def _reject(self, spoken: Spoken, reason: str) -> None:
+        self.counts["rejected"] += 1
         self._last = (spoken.command.id, spoken.command.name, reason)
         if (count := self._rejected.happened(_REJECTED, self._clock.monotonic())) is not None:
             self._report_rejected(count)
@@ -162,3 +180,12 @@ class Commands:
 
     def _record(self, type_: str, data: Mapping[str, Any]) -> None:
         self._recorder.record(Event(type_, self._own.route.gateway, data=data))
+
+
+def _pong(_order: Order, answer: Answer) -> None:
+    answer(Done("done"))
+
+
+def _explained(error: C5Error) -> Done:
+    """Return what the commander is told of it."""
+    return failed(f"{error.what}. {error.hint}" if error.hint else error.what)

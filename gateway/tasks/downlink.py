@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 DECLARED_PAUSE: Final = 60.0  # seconds between two declarations of a lane
 DECLARED_MAX: Final = 64  # ranges in one declaration, which must stay below 4 KiB
+UNKNOWN_MAX: Final = 1024  # ranges of unknown epochs remembered as declared; of more, the oldest are declared again
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_RECEIPTS: Final = ""  # the name under which the watch keeps the newest receipt's time; no receiver has it
 _REFUSED: Final = "receipt"
 
 Range = tuple[bytes, int, int]  # epoch, first, last
@@ -89,7 +89,7 @@ class Downlink:
         self._refused: Limiter[str] = Limiter()
         self._reason = ""  # of the last refused receipt
         self._declared_at: dict[Lane, float] = {}
-        self._declared: dict[tuple[Lane, Range], int] = {}  # and in which record of the status lane
+        self._unknown: dict[tuple[Lane, Range], int] = {}  # declared of unknown epochs, and by which record
         self.receipts = 0
         self.on_receipted: Callable[[Sequence[Run]], None] = lambda _runs: None
         self.on_command: Callable[[bytes], None] = lambda _wire: None
@@ -136,10 +136,11 @@ class Downlink:
             path.introduced(self._clock.monotonic())
 
     def _receipt(self, path: Hearing, wire: bytes, at: datetime, now: float) -> None:
-        receipt = self._speakers.receipt(wire, at)
-        if isinstance(receipt, Refused):
-            self._refuse(receipt, now)
+        heard = self._speakers.receipt(wire, at)
+        if isinstance(heard, Refused):
+            self._refuse(heard, now)
             return
+        receipt = heard.receipt
         claim = judge(
             receipt.up_to,
             receipt.missing,
@@ -151,21 +152,23 @@ class Downlink:
             self._refuse(claim, now)
             return
         self.receipts += 1
-        path.alive(_RECEIPTS, receipt.time_us, now)
+        path.alive(heard.by, receipt.time_us, now)
         new = self._sending.receipted(claim.covered)
         self._store.receipted(new)
         self.on_receipted(new)
         self._send_again(claim.missing, now)
-        self._declare(claim.unknown, "lost", now)
+        self._declare_unknown(claim.unknown, now)
         self._sending.pump()
 
-    def resend(self, lane: Lane, epoch: bytes, first: int, last: int) -> tuple[int, int]:
-        """Send again what of a range is here; return how many records that are, and how many are here no more."""
+    def resend(self, lane: Lane, epoch: bytes, first: int, last: int) -> tuple[int, int] | None:
+        """Send again what of a range is here; return how many records that are, and how many are here no more.
+
+        None: this store knows no such epoch. What is lost with a store, C5's own receipts ask for.
+        """
         now, count = self._clock.monotonic(), last - first + 1
         ordinal = self._ordinals.get(epoch)
         if ordinal is None:
-            self._declare([(lane, (epoch, first, last))], "lost", now)
-            return 0, count
+            return None
         run = Run(lane, ordinal, first, last)
         here = sum(part.last - part.first + 1 for part in self._coverage.left_of(run))
         self._send_again((run,), now)
@@ -174,8 +177,7 @@ class Downlink:
 
     def _send_again(self, runs: Sequence[Run], now: float) -> None:
         absent = [part for run in runs for part in self._sending.requested(run, now)]
-        gone = [part for run in absent for part in self._coverage.untold(run)]
-        self._declare([(run.lane, self._range(run)) for run in gone], "receipted", now)
+        self._declare(absent, "receipted", now)
 
     def learn(self, ordinals: Mapping[bytes, int]) -> None:
         """Take in epochs of which a salvage has found records."""
@@ -185,35 +187,61 @@ class Downlink:
     def lost(self, runs: Sequence[Run]) -> None:
         """C5 asked for these, no receipt covers them, and the outbox doesn't hold them."""
         known = [run for run in runs if run.ordinal in self._epochs]  # not those of a disk that was unread at the start
-        self._declare([(run.lane, self._range(run)) for run in known], "lost", self._clock.monotonic())
+        self._declare(known, "lost", self._clock.monotonic())
 
-    def _range(self, run: Run) -> Range:
-        return self._epochs[run.ordinal], run.first, run.last
+    def _declare(self, runs: Sequence[Run], reason: str, now: float) -> None:
+        """Tell C5 what it asks for in vain, unless it is being told; from now on that isn't missed.
 
-    def _declare(self, ranges: Sequence[tuple[Lane, Range]], reason: str, now: float) -> None:
-        """Tell C5 what it asks for in vain: at most once a minute for a lane, and nothing that is being told."""
+        What is lost is C5's no more than it is ours: nobody is to be told of it that C5 has it.
+        """
+        for lane in {run.lane for run in runs}:
+            if not self._may_declare(lane, reason, now):
+                continue
+            untold = [part for run in runs if run.lane is lane for part in self._coverage.untold(run)]
+            told = tuple(untold[:DECLARED_MAX])
+            ranges = [(self._epochs[run.ordinal], run.first, run.last) for run in told]
+            drops = told if reason == "lost" else ()
+            if told and (sequence := self._unavailable(lane, ranges, reason, now, drops)) is not None:
+                self._coverage.forgo(told, (self._own.ordinal, sequence))
+
+    def _declare_unknown(self, ranges: Sequence[tuple[Lane, Range]], now: float) -> None:
+        """Tell C5 that epochs which this store doesn't know are lost, unless it is being told."""
         for lane in {lane for lane, _range in ranges}:
-            if now < self._declared_at.get(lane, now - DECLARED_PAUSE) + DECLARED_PAUSE:
+            if not self._may_declare(lane, "lost", now):
                 continue
-            if reason == "lost" and self.salvaging():
-                continue
-            told = [entry for other, entry in ranges if other is lane and not self._being_told(lane, entry)]
-            if not told:
-                continue
-            told = told[:DECLARED_MAX]
-            self._declared_at[lane] = now
-            count = sum(last - first + 1 for _epoch, first, last in told)
-            log.warning("C5 asks for %d records that are not here: %s", count, reason)
-            data = {"lane": int(lane), "ranges": [list(entry) for entry in told], "count": count, "reason": reason}
-            self._record("records.unavailable", data)
-            self._declared.update({(lane, entry): self._recorder.sequence(Lane.STATUS) for entry in told})
+            untold = [entry for other, entry in ranges if other is lane and not self._being_told(lane, entry)]
+            told = untold[:DECLARED_MAX]
+            if told and (sequence := self._unavailable(lane, told, "lost", now)) is not None:
+                self._unknown.update({(lane, entry): sequence for entry in told})
+                for oldest in list(self._unknown)[:-UNKNOWN_MAX]:
+                    del self._unknown[oldest]
+
+    def _may_declare(self, lane: Lane, reason: str, now: float) -> bool:
+        """Whether it is time: at most once a minute for a lane, and nothing is lost that may still be found."""
+        if now < self._declared_at.get(lane, now - DECLARED_PAUSE) + DECLARED_PAUSE:
+            return False
+        return not (reason == "lost" and self.salvaging())
+
+    def _unavailable(
+        self, lane: Lane, ranges: Sequence[Range], reason: str, now: float, drops: tuple[Run, ...] = ()
+    ) -> int | None:
+        """Record it; return which record of the status lane says so, or None if there was no room for it."""
+        count = sum(last - first + 1 for _epoch, first, last in ranges)
+        log.warning("C5 asks for %d records that are not here: %s", count, reason)
+        data = {"lane": int(lane), "ranges": [list(entry) for entry in ranges], "count": count, "reason": reason}
+        event = Event("records.unavailable", self._own.route.gateway, data=data)
+        signed = self._recorder.record(event, drops=drops)
+        if signed is None:
+            return None
+        self._declared_at[lane] = now
+        return signed.record.sequence
 
     def _being_told(self, lane: Lane, entry: Range) -> bool:
-        sequence = self._declared.get((lane, entry))
+        sequence = self._unknown.get((lane, entry))
         if sequence is None:
             return False
         if not self._coverage.left_of(Run(Lane.STATUS, self._own.ordinal, sequence, sequence)):
-            del self._declared[lane, entry]
+            del self._unknown[lane, entry]
             return False
         return True
 

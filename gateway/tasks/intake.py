@@ -5,6 +5,8 @@ event are told as they become true: 1 when its record is durable, 2 when C5 has 
 
 Refused frames make a record too, but at most one a minute for a device (and one for all unknown devices together):
 noise must not fill the outbox.
+
+What C5 wants of a device goes out here too: that an operator has seen an event (`acknowledged`), and commands (`ask`).
 """
 
 import logging
@@ -13,9 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.delivery.awaited import Awaited, Place
 from gateway.delivery.item import DeviceState, EventState, Run
 from gateway.errors import C5Error, Refused
-from gateway.event import Event, Lane
+from gateway.event import UNPROVEN, Event
 from gateway.fieldlink.actions import (
     Action,
     CommandEnded,
@@ -29,11 +32,12 @@ from gateway.fieldlink.actions import (
     UnreadableEvent,
 )
 from gateway.fieldlink.freshness import Counters
-from gateway.fieldlink.message import EventMessage, Ignored
+from gateway.fieldlink.message import EventMessage, Ignored, Result, Upward
 from gateway.fieldlink.seal import Direction, read_header
-from gateway.fieldlink.session import WINDOW, DeviceSession
+from gateway.fieldlink.session import ACKNOWLEDGED, WINDOW, DeviceSession
 from gateway.sensing.interpret import interpret
 from gateway.sensing.limit import Limiter
+from gateway.tasks.presses import Presses
 from gateway.text import _
 
 if TYPE_CHECKING:
@@ -47,11 +51,12 @@ log = logging.getLogger(__name__)
 STORED, RECEIVED = 1, 2
 IDENTIFY: Final = 3  # the command
 STRANGER: Final = 600.0  # seconds for which an unknown device is shown after it was heard
+PLACES: Final = WINDOW + 1  # of a device's newest events
 REMEMBER: Final = 10.0  # seconds: counters that no record carried are stored this often (30 s are allowed)
 _UNKNOWN: Final = "device.unknown"
 _UNREADABLE: Final = "unreadable"
 Write = Callable[[bytes], None]
-Place = tuple[Lane, int, int]  # lane, ordinal, sequence
+Ended = Callable[[Result | None], None]  # gets a device's answer; None: it gave none, or started anew
 
 
 class _Known:
@@ -59,11 +64,14 @@ class _Known:
 
     def __init__(self, device: "Device", session: DeviceSession) -> None:
         self.device = device
+        self.key_id = device.key_id  # a hash
         self.session = session
         self.write: Write | None = None  # the line that it was heard on last
         self.heard_at: float | None = None
         self.dirty = False
         self.awaiting: deque[Place] = deque()  # its events whose receipt is awaited, oldest first
+        self.places: dict[int, Place] = {}  # where its newest events were recorded
+        self.asked: dict[int, Ended] = {}  # by command number
 
 
 class Intake:
@@ -83,13 +91,17 @@ class Intake:
         self._clock = clock
         self._random_bytes = random_bytes
         self._known: dict[str, _Known] = {}
-        self._awaiting: dict[Place, tuple[str, int]] = {}
+        self._unanswered: dict[str, _Known] = {}  # those with commands out: no others have anything to `tick`
+        self._awaiting: Awaited[tuple[str, int]] = Awaited()
         self._limits: Limiter[tuple[str, str]] = Limiter()
         self._unreadable: Limiter[str] = Limiter()  # never asked to `tick`: the next one is a record of its own
         self._last_unknown = ""
         self._unknown_at = -STRANGER
         self._remember_at = clock.monotonic() + REMEMBER
+        self.presses = Presses(clock)
         self.counts: dict[str, int] = {}
+        # A device was heard: what it said that is new, and its records' flags. An event is recorded before.
+        self.on_heard: Callable[[str, Upward | None, int], None] = lambda _device, _message, _flags: None
 
     # Devices.
 
@@ -111,24 +123,43 @@ class Intake:
         )
         self._known[device.id] = known = _Known(device, session)
         for event in events:
+            known.places[event.number] = place = event.lane, event.ordinal, event.sequence
             if event.stage < RECEIVED:
-                self._await(known, (event.lane, event.ordinal, event.sequence), event.number)
+                self._await(known, place, event.number)
 
     def revoke(self, device: str) -> None:
         """Hear it no more: its frames are a stranger's."""
         known = self._known.pop(device, None)
-        for place in known.awaiting if known else ():
-            self._awaiting.pop(place, None)
+        if known is None:
+            return
+        self._unanswered.pop(device, None)
+        for place in known.awaiting:
+            self._awaiting.forget(place)
+        for ended in known.asked.values():
+            ended(None)
 
     def identify(self, device: str, seconds: int = 30) -> None:
         """Have a device show itself. Raises C5Error if it can't be told."""
-        known, now = self._known.get(device), self._clock.monotonic()
-        if known is None:
+        if device not in self._known:
             raise C5Error(_("{device} is not enrolled").format(device=device[:64]), _("See: c5-gateway device list"))
-        told = known.session.command(IDENTIFY, {1: seconds}, now)
+        refused = self.ask(device, IDENTIFY, {1: seconds}, lambda _result: None)
+        if refused is not None:
+            raise C5Error(f"{device}: {refused.reason}", _("Press the device once, then try again."))
+
+    def ask(self, device: str, command: int, arguments: Mapping[int, Any], ended: Ended) -> Refused | None:
+        """Ask something of an enrolled device; `ended` gets the answer in its time, unless this is refused."""
+        known, now = self._known[device], self._clock.monotonic()
+        told = known.session.command(command, arguments, now)
         if isinstance(told, Refused):
-            raise C5Error(f"{device}: {told.reason}", _("Press the device once, then try again."))
-        self._perform(known, told[1], now, None)
+            return told
+        number, actions = told
+        known.asked[number] = ended
+        self._perform(known, actions, now, None)
+        return None
+
+    def __contains__(self, device: object) -> bool:
+        """Whether this device is enrolled."""
+        return device in self._known
 
     @property
     def stranger(self) -> str | None:
@@ -185,18 +216,18 @@ class Intake:
                     self._report("device.unauthenticated", device, now)
                     continue
                 case NewEvent(message, unproven):
-                    self._heard(known, now, write)
-                    self._new(known, message, unproven=unproven)
+                    new = self._new(known, message, unproven=unproven)
+                    self._heard(known, now, write, message if new else None)
                     continue
                 case UnreadableEvent(message, unproven):
-                    self._heard(known, now, write)
+                    self._heard(known, now, write, message)
                     self._count(_UNREADABLE)
                     if self._unreadable.happened(device, now) is not None:
                         event = interpret(device, message, unproven=unproven, position=known.device.position)
                         assert event is not None
                         self._recorder.record(event, self._state(known))
                 case Heard(message, unproven):
-                    self._heard(known, now, write)
+                    self._heard(known, now, write, message)
                     event = interpret(device, message, unproven=unproven, position=known.device.position)
                     if event is not None and self._recorder.record(event, self._state(known)) is not None:
                         continue  # its counters are with its record
@@ -204,15 +235,21 @@ class Intake:
                         self._count("ignored")
                 case RepeatedEvent():
                     self._heard(known, now, write)
-                case Proven() | CommandEnded():
+                case CommandEnded(number, result):
+                    if (ended := known.asked.pop(number, None)) is not None:
+                        ended(result)
+                case Proven():
                     pass
             known.dirty = True
+        if known.session.deadline is not None and self._known.get(device) is known:
+            self._unanswered[device] = known
 
-    def _heard(self, known: _Known, now: float, write: Write | None) -> None:
+    def _heard(self, known: _Known, now: float, write: Write | None, message: Upward | None = None) -> None:
         known.heard_at = now
         known.write = write or known.write
+        self.on_heard(known.device.id, message, UNPROVEN if known.session.unproven else 0)
 
-    def _new(self, known: _Known, message: EventMessage, *, unproven: bool) -> None:
+    def _new(self, known: _Known, message: EventMessage, *, unproven: bool) -> bool:
         """Record an event; if memory has no room for it nothing has happened, and the device will send it again."""
         device, number = known.device.id, message.number
         event = interpret(device, message, unproven=unproven, position=known.device.position)
@@ -221,16 +258,21 @@ class Intake:
         signed = self._recorder.record(event, state, partial(self._stage, device, number, STORED))
         if signed is None:
             self._count("no room")
-            return
+            return False
+        self.presses.happened(device, number, event.type)
         known.session.recorded(number)
         known.dirty = False
         self._await(known, (signed.record.lane, self._recorder.ordinal, signed.record.sequence), number)
+        return True
 
     def _await(self, known: _Known, place: Place, number: int) -> None:
-        self._awaiting[place] = (known.device.id, number)
+        known.places[number] = place
+        if len(known.places) > PLACES:
+            del known.places[next(iter(known.places))]
+        self._awaiting.add(place, (known.device.id, number))
         known.awaiting.append(place)
         if len(known.awaiting) > WINDOW:
-            self._awaiting.pop(known.awaiting.popleft(), None)
+            self._awaiting.forget(known.awaiting.popleft())
 
     # Stages.
 
@@ -238,23 +280,37 @@ class Intake:
         known = self._known.get(device)
         if known is not None:
             self._perform(known, known.session.stage(number, stage), self._clock.monotonic(), None)
+            self.presses.stage(device, number, stage)
 
     def receipted(self, runs: Iterable[Run]) -> None:
         """Tell the devices what C5 has."""
-        for run in runs:
-            if run.lane is Lane.TELEMETRY:
-                continue
-            if run.last - run.first < len(self._awaiting):
-                places: Iterable[Place] = (
-                    (run.lane, run.ordinal, sequence) for sequence in range(run.first, run.last + 1)
-                )
-            else:
-                places = [
-                    p for p in self._awaiting if p[:2] == (run.lane, run.ordinal) and run.first <= p[2] <= run.last
-                ]
-            for place in places:
-                if (waiting := self._awaiting.pop(place, None)) is not None:
-                    self._stage(*waiting, RECEIVED)
+        for device, number in self._awaiting.receipted(runs):
+            self._stage(device, number, RECEIVED)
+
+    def place(self, device: str, number: int) -> Place | None:
+        """Return where this event was recorded, as far as it is known still."""
+        known = self._known.get(device)
+        return known.places.get(number) if known else None
+
+    def at(self, place: Place) -> tuple[str, int] | None:
+        """Return the device and number of the event that was recorded here, as far as that is known still."""
+        for known in self._known.values():
+            for number, recorded in known.places.items():
+                if recorded == place:
+                    return known.device.id, number
+        return None
+
+    def highest(self, device: str) -> int:
+        """Return the highest number of an enrolled device's events."""
+        return self._known[device].session.highest_event
+
+    def acknowledged(self, device: str, number: int) -> str:
+        """Tell an enrolled device that an operator has seen its event: "now", at its "next" frame, or "before"."""
+        known = self._known[device]
+        if known.session.events.get(number, 0) >= ACKNOWLEDGED:
+            return "before"
+        self._stage(device, number, ACKNOWLEDGED)
+        return "next" if known.write is None else "now"
 
     def salvaged(self, events: Iterable[EventState]) -> None:
         """Take up events whose records a salvage has found, unless their devices have sent them again meanwhile."""
@@ -270,14 +326,16 @@ class Intake:
     @property
     def deadline(self) -> float:
         """When `tick` is due."""
-        sessions = (known.session.deadline for known in self._known.values())
+        sessions = (known.session.deadline for known in self._unanswered.values())
         deadlines = (self._remember_at, self._limits.deadline, *sessions)
         return min(deadline for deadline in deadlines if deadline is not None)
 
     def tick(self, now: float) -> None:
         """Send commands again, report what was counted, store counters."""
-        for known in self._known.values():
+        for device, known in list(self._unanswered.items()):
             self._perform(known, known.session.tick(now), now, None)
+            if known.session.deadline is None:
+                self._unanswered.pop(device, None)
         for (type_, source), count in self._limits.tick(now):
             self._refused(type_, source, count)
         if now >= self._remember_at:
@@ -297,7 +355,7 @@ class Intake:
             return None
         highest = max(known.session.highest_event, number)
         return DeviceState(
-            known.device.id, counters.last, counters.tag, counters.seen, counters.proven, highest, known.device.key_id
+            known.device.id, counters.last, counters.tag, counters.seen, counters.proven, highest, known.key_id
         )
 
     def _report(self, type_: str, source: str, now: float) -> None:

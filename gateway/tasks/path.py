@@ -125,6 +125,7 @@ class Path:
         self._topics = {lane: own.route.event(lane) for lane in Lane}
         self._connection: Connection | None = None
         self._closed = ""
+        self._due = 0.0  # when the time is looked at next
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()  # an alarm was signed while there was no link
         self._reads: set[asyncio.Task[None]] = set()
@@ -196,7 +197,7 @@ class Path:
         subscribed = asyncio.ensure_future(connection.subscribe([self._receipt, CENTRE, self._command]))
         self._connection = connection
         limit = connection.maximum_packet
-        self.schedule.connected(connection.receive_maximum - SLOTS, *([limit - 512] if limit else []))
+        self.schedule.connected(connection.receive_maximum, *([limit - 512] if limit else []), besides=SLOTS)
         self._announcer.connected(connection)
         self.watch.connected(self._clock.monotonic())
         self._hub.connected(self)
@@ -208,9 +209,9 @@ class Path:
             self._hub.record("link.restored", {"broker": self.broker[:300]})
         while not self._closed:
             self._tick(self._clock.monotonic())
-            deadline = self._deadline() - self._clock.monotonic()
+            self._due = self._deadline()
             try:
-                async with asyncio.timeout(max(0.0, deadline)):
+                async with asyncio.timeout(max(0.0, self._due - self._clock.monotonic())):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -336,11 +337,11 @@ class Path:
         if connection is None:
             return
         now = self._clock.monotonic()
+        self._announcer.freed(now)
         while (batch := self.schedule.next(now)) is not None:
             self._published += 1
             if batch.run.lane is Lane.ALARM:
                 self._alarms[self._published] = now
-                self._wake.set()  # the deadline is nearer now
             connection.publish(
                 self._topics[batch.run.lane],
                 batch.payload,
@@ -348,6 +349,8 @@ class Path:
                 user_properties=said.cloud_event(batch.payload) if self._cloud_events and batch.count == 1 else (),
                 on_ack=partial(self._acknowledged, batch, self._published),
             )
+            if batch.run.lane is Lane.ALARM and now + LATE < self._due:
+                self._wake.set()
         for want in self.schedule.want():
             task = asyncio.get_running_loop().create_task(self._load(want), name="uplink-read")
             self._reads.add(task)

@@ -6,8 +6,9 @@ caller when it is durable, and through receipts when C5 has it.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from gateway.delivery.item import DeviceState, Entry, Item, Run
+from gateway.delivery.item import DeviceState, Entry, Item, Note, Run
 from gateway.event import Event, Lane, Position, lane_of
 from gateway.signing.chain import Chain, Signed
 from gateway.signing.message import Head
@@ -23,7 +24,7 @@ class Recorder:
         chains: Mapping[Lane, Chain],
         ordinal: int,
         store: Store,
-        occurred: Callable[[int], tuple[int, Clock]],
+        occurred: Callable[[int, int | None], tuple[int, Clock]],
         position: Position | None,
     ) -> None:
         self._chains = chains
@@ -32,6 +33,7 @@ class Recorder:
         self._occurred = occurred
         self._position = position
         self.offer: Callable[[Item], None] = lambda _item: None
+        self.flags: Callable[[str, int], int] = lambda _source, _age_ms: 0  # of what is under maintenance
         self.refused = 0  # events that memory had no room for
 
     def record(
@@ -40,23 +42,29 @@ class Recorder:
         device: DeviceState | None = None,
         stored: Callable[[], None] | None = None,
         drops: tuple[Run, ...] = (),
+        acknowledges: tuple[str, int] | None = None,
+        *,
+        notes: tuple[Note, ...] = (),
     ) -> Signed | None:
         """Sign an event and send it on its ways; None if there is no room for it: then nothing has happened.
 
         `drops` leaves the store in the transaction that this goes into: it makes room, and is never refused.
+        `acknowledges` is a device and its event's number: stage 3 is durable with this record.
         """
         lane = lane_of(event.type)
         if not drops and not self._store.room(lane):
             self.refused += 1
             return None
-        occurred_us, clock = self._occurred(event.age_ms)
+        if flags := self.flags(event.source, event.age_ms):
+            event = replace(event, flags=event.flags | flags)
+        occurred_us, clock = self._occurred(event.age_ms, event.at_ns)
         signed = self._chains[lane].sign(event, occurred_us, clock, self._position)
         item = Item(lane, self.ordinal, signed.record.sequence, signed.wire)
         try:
             self.offer(item)
         finally:  # its sequence is taken: a mistake on the way out must not leave a hole in the chain
             number = event.event_number if device else None
-            self._store.append(Entry(item, signed.digest, device, number, stored, drops))
+            self._store.append(Entry(item, signed.digest, device, number, stored, drops, acknowledges, notes))
         return signed
 
     def sequence(self, lane: Lane) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.delivery.item import DeviceState, Entry, Item, Run, Want
+from gateway.delivery.item import DeviceState, Entry, Item, Note, Run, Want
 from gateway.event import Lane
 
 
@@ -16,8 +16,8 @@ class Store(Protocol):
     def append(self, entry: Entry) -> None:
         """Store a record."""
 
-    def remember(self, states: Sequence[DeviceState]) -> None:
-        """Store counters that no record carried."""
+    def remember(self, states: Sequence[DeviceState], notes: Sequence[Note] = ()) -> None:
+        """Store counters and notes that no record carried."""
 
     async def read(self, want: Want) -> tuple[list[Item], bool | None]:
         """Return records in order, and whether that was all; None: the disk could not be read."""

@@ -39,6 +39,9 @@ ALL: Final = frozenset(Lane)
 ALARMS: Final = frozenset({Lane.ALARM})
 NOTHING: Final[frozenset[Lane]] = frozenset()
 ELSEWHERE: Final = 5.0  # seconds by which another path heard the centre later: half of what lies between two heartbeats
+FAILED_MAX: Final = 8  # brokers without a link that a state tells of, and characters of their names and reasons
+FAILED_NAME: Final = 260
+FAILED_REASON: Final = 200
 LOOK: Final = 60.0  # seconds between two looks at the time when nothing is due
 
 
@@ -155,6 +158,12 @@ class Uplink:
         if self._unheard_since is not None:
             named.insert(0, said.explain_silence(self._clock.monotonic() - self._unheard_since))
         return named
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The brokers to which there is no link, and why: few and short enough for a state."""
+        failed = [(path.broker, path.troubles["link"]) for path in self.paths if "link" in path.troubles]
+        return {broker[:FAILED_NAME]: reason[:FAILED_REASON] for broker, reason in failed[:FAILED_MAX]}
 
     # From the recorder.
 

@@ -33,6 +33,9 @@ async def failed_over(folder: Path, authority: Path, profile: int) -> Figures:
         failed = await world.seen("link.failed", since, broker=0)
         assert failed < profile, f"link.failed after {failed:.1f} s"
         assert await world.carries(1)
+        await until(
+            lambda: "no link" in world.receiver.reports().get("link.failed", ""), "c5-receiver status to show it"
+        )
         await world.press()
         assert "gateway.offline" not in world.receiver.reports()
         world.links[0].restore()
@@ -43,6 +46,7 @@ async def failed_over(folder: Path, authority: Path, profile: int) -> Figures:
         await world.judged()
         await world.nothing_waits()
         assert await world.troubles() == ""
+        assert world.receiver.reports()["link.failed"].endswith("again"), "over, at c5-receiver status too"
         assert [len(world.receiver.of_type(type_)) for type_ in ("link.failed", "link.restored")] == [2, 2]
         return {
             "link.failed of an idle path at C5": idle,

@@ -5,6 +5,7 @@
     duplicate   given again, up to half a minute later
     reorder     given later than what came after it
     restart     every connection is cut; without persistence sessions and retained messages are gone
+    older       it speaks MQTT 3.1.1: no reason codes (what it refuses it acknowledges and drops), no maxima
 
 Source: MQTT 5.0 (OASIS), 3.1.2.5, 3.3, 4.1, 4.4.
 """
@@ -13,6 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 
 from tests.simulation.network import Connection
@@ -49,6 +51,7 @@ class SimulatedBroker:
         self.name = name
         self.receive_maximum = receive_maximum
         self.maximum_packet: int | None = None
+        self.older = False
         self.up = True
         self.misdeeds = Misdeeds()
         self.refuses: dict[str, int] = {}  # channel → reason code
@@ -125,7 +128,7 @@ class SimulatedBroker:
         channel = topic.split("/", 5)[-1]
         if (code := self.refuses.get(channel)) is not None and connection.client_id.startswith("gw"):
             self._trace(f"{self.name} refuses {channel} 0x{code:02x}")
-            connection.acknowledged(mid, code)
+            connection.acknowledged(mid, 0 if self.older else code)
             if self.ends_on_refusal:
                 asyncio.get_running_loop().call_later(0.5, connection.broken, "it ended the connection (refusal)")
             return
@@ -137,7 +140,7 @@ class SimulatedBroker:
             self._trace(f"{self.name} loses {channel} {len(payload)} B")
         else:
             self._route(topic, payload)
-        connection.acknowledged(mid, 0 if heard else NO_SUBSCRIBER)
+        connection.acknowledged(mid, 0 if heard or self.older else NO_SUBSCRIBER)
 
     def _subscribers(self, topic: str) -> list[_Session]:
         return [
@@ -175,6 +178,7 @@ class SimulatedBroker:
             self._give(session)
 
 
+@cache
 def _matches(wanted: str, topic: str) -> bool:
     """Whether a topic filter covers a topic."""
     if "+" not in wanted:

@@ -5,9 +5,11 @@ the disks and at C5's ledger by itself, and believes no part of the gateway.
 """
 
 import hashlib
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.c5.ledger import LEDGER
 from gateway.c5.values import Committed
@@ -27,13 +29,16 @@ if TYPE_CHECKING:
 ALARM_WITHIN: Final = 2.0  # seconds from the whole frame to C5's verification, where nothing is in the way
 SLOWER: Final = 8.0  # more over a link of 16 kbit/s: what 16 KiB of alarms, states and receipts take there
 # What C5 may report of an honest gateway that is killed, cut off, or whose broker lies.
-HONEST: Final = frozenset({"gateway.offline", "records.undurable", "records.missing", "record.held"})
-OVER: Final = frozenset({"gateway.offline", "records.missing", "record.held"})  # and what must be over at the end
+HONEST: Final = frozenset({"gateway.offline", "link.failed", "records.undurable", "records.missing", "record.held"})
+OVER: Final = frozenset(
+    {"gateway.offline", "link.failed", "records.missing", "record.held"}
+)  # and what must be over at the end
 # Kinds that are pressed, and what wire.md says that they are.
 TYPES: Final = {
     1: "panic.pressed", 2: "panic.silent", 3: "panic.duress", 4: "medical.requested", 6: "tamper.opened",
     16: "panic.released", 22: "door.opened", 23: "door.closed", 24: "test.pressed",
 }  # fmt: skip
+BATTERY: Final = {18: "battery.low", 19: "battery.restored"}  # what boards say by themselves
 Happening = tuple[str, int]  # device, event number
 
 
@@ -47,7 +52,7 @@ class Press:
     @property
     def type(self) -> str:
         """The type of its record."""
-        return TYPES[self.kind]
+        return (TYPES | BATTERY)[self.kind]
 
 
 class Checker:
@@ -72,6 +77,7 @@ class Checker:
         self.failover = 60.0
         self.paths: tuple[str, ...] = ()
         self.ready = False
+        self.present: set[str] = set()  # devices and lines of which nothing may stand at the end
         self.excused: set[str] = set()  # reports that a fault of this run may cause, besides
         self._trace = trace
         self._disk, folder = outbox
@@ -107,7 +113,7 @@ class Checker:
         """A device lost its power, and what it had not been told of."""
         self.owed = {happening for happening in self.owed if happening[0] != device}
 
-    def pushed_out(self, device: str, kept: set[int]) -> None:
+    def pushed_out(self, device: str, kept: AbstractSet[int]) -> None:
         """A device's memory was full: what isn't among these it will not say again."""
         self.owed = {happening for happening in self.owed if happening[0] != device or happening[1] in kept}
 
@@ -126,6 +132,14 @@ class Checker:
         """Whether C5's ledger has it."""
         find = "SELECT 1 FROM records WHERE source = ? AND event_number = ?"
         return bool(self._ledger.look(self._ledger_path, find, happening))
+
+    def ledger(self, find: str, values: Sequence[str] = ()) -> list[Any]:
+        """Return what C5's ledger says."""
+        return self._ledger.look(self._ledger_path, find, values)
+
+    def durable_to(self, epoch: bytes, lane: Lane) -> int:
+        """Return the last sequence that was durable when the gateway last ended, or was looked at."""
+        return self._durable.get((epoch, int(lane)), (0, b""))[0]
 
     def durable(self, happening: Happening) -> bool:
         """Whether the gateway's store has it."""

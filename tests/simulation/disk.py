@@ -35,24 +35,27 @@ Pending = list[tuple[Work[Any], "asyncio.Future[Any]"]]
 class _Connection(sqlite3.Connection):
     """A connection that fails as its disk does."""
 
-    disk: "SimulatedDisk | None" = None
+    disk: "SimulatedDisk"
 
     def _strike(self, sql: str) -> None:
-        fault = self.disk.fault if self.disk is not None else None
+        fault = self.disk.fault
         if fault is not None and (fault == "io" or sql.lstrip()[:6].upper() in _WRITES):
             raise sqlite3.OperationalError(FAULTS[fault])
 
     def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
         """Execute, unless the disk fails."""
-        self._strike(sql)
-        return super().execute(sql, parameters)
+        if self.disk.fault is not None:
+            self._strike(sql)
+        return _EXECUTE(self, sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any]) -> sqlite3.Cursor:
         """Execute, unless the disk fails."""
-        self._strike(sql)
+        if self.disk.fault is not None:
+            self._strike(sql)
         return super().executemany(sql, parameters)
 
 
+_EXECUTE: Final = sqlite3.Connection.execute
 _WRITES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "REPLAC", "CREATE", "ALTER "})
 
 
@@ -253,7 +256,7 @@ class SimulatedDisk(Disk):
         connection = self._files.get(path)
         if connection is None:
             return []
-        return sqlite3.Connection.execute(connection, sql, parameters).fetchall()
+        return _EXECUTE(connection, sql, parameters).fetchall()
 
     def close(self) -> None:
         """Forget everything."""

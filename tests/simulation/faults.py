@@ -20,6 +20,7 @@ from tests.simulation.field import QUIET, Bus, Device
 from tests.simulation.health import Health
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Path
+from tests.simulation.supervised import jammed, silent, weak
 from tests.simulation.trace import Trace
 from tests.simulation.world import CentreMachine, GatewayMachine
 
@@ -256,7 +257,7 @@ async def flood(site: Site, random: Random) -> None:
     """Devices send telemetry as fast as the line takes it."""
     site.trace("a flood of telemetry")
     device = random.choice(site.devices)
-    for _ in range(random.choice((30, 100, 300))):
+    for _ in range(random.choice((30, 50, 200))):
         device.measure([Reading(random.randint(1, 11), random.randint(0, 4000), -2)])
         await asyncio.sleep(0.02)
 
@@ -297,4 +298,7 @@ KINDS: Final[dict[str, tuple[Act, float]]] = {
     "clock": (clock_jumps, 150.0),
     "flood": (flood, 250.0),
     "slow link": (slow_link, 200.0),
+    "silent": (silent, 200.0),
+    "battery": (weak, 250.0),
+    "jammer": (jammed, 250.0),
 }

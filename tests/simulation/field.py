@@ -11,9 +11,10 @@ from contextvars import copy_context
 from random import Random
 from typing import Any, Final
 
-from firmware_sim.board import BROWN_OUT, Action, Machine, Send, Told
+from firmware_sim.board import BROWN_OUT, Action, Happened, Machine, Send, Told
 from firmware_sim.faults import Faults, Likelihoods
 from firmware_sim.flash import MemoryFlash
+from firmware_sim.unacknowledged import KEPT_MAX
 from gateway.delivery.backoff import Backoff
 from gateway.fieldlink import framing, seal
 from gateway.fieldlink.label import Label
@@ -24,6 +25,7 @@ from tests.simulation.trace import Trace
 
 BAUD: Final = 11_520.0  # bytes a second at 115 200 8N1
 RETRY_MIN, RETRY_MAX = 0.1, 5.0
+AROUND: Final = 3.0
 QUIET: Final = Likelihoods()
 
 
@@ -57,7 +59,7 @@ class Bus:
         """A device sends."""
         self._up_free = max(self._loop.time(), self._up_free) + len(wire) / BAUD
         for delay, chunk in self._faults.apply(wire):
-            counter = _counter(wire)
+            counter = _header(wire).counter
             self._loop.call_at(self._up_free + delay, self._arrive, device, chunk, event, counter, chunk == wire)
 
     def _arrive(self, device: "Device", chunk: bytes, event: int | None, counter: int, whole: bool) -> None:
@@ -76,20 +78,22 @@ class Bus:
     def downward(self, data: bytes) -> None:
         """The gateway sends: every device on the line hears it."""
         self._down_free = max(self._loop.time(), self._down_free) + len(data) / BAUD
+        whole = [device for device in self.devices if device.id == _header(data).device]
         for delay, chunk in self._faults.apply(data):
-            self._loop.call_at(self._down_free + delay, self._heard, chunk)
+            hearers = whole if chunk == data else self.devices  # a whole frame says nothing to the others
+            self._loop.call_at(self._down_free + delay, self._heard, hearers, chunk)
 
-    def _heard(self, chunk: bytes) -> None:
+    def _heard(self, hearers: "list[Device]", chunk: bytes) -> None:
         if self.plugged:
-            for device in self.devices:
+            for device in hearers:
                 device.hear(chunk)
 
 
-def _counter(wire: bytes) -> int:
+def _header(wire: bytes) -> seal.Header:
     frames = framing.Decoder().feed(wire)
-    header = seal.read_header(frames[-1].body)  # type: ignore[union-attr]  # a device's own frame
+    header = seal.read_header(frames[-1].body)  # type: ignore[union-attr]  # a device's or gateway's own frame
     assert isinstance(header, seal.Header)
-    return header.counter
+    return header
 
 
 class SimulatedPort:
@@ -114,27 +118,35 @@ class SimulatedPort:
         self._process = PROCESS.get()
         self._context = copy_context()
 
-    async def run(self) -> None:
+    async def run(self, beat: Callable[[], None]) -> None:
         """Keep the line open."""
         while True:
+            beat()
             if not self._bus.plugged:
                 self._fail(f"{self._bus.name} is not there")
             else:
                 try:
-                    self._fail(await self._serve())
+                    self._fail(await self._serve(beat))
                 finally:
-                    if self._bus.port is self:
-                        self._bus.port = None
+                    self.close()
             await asyncio.sleep(self._backoff.next())
 
-    async def _serve(self) -> str:
-        self._ended = asyncio.get_running_loop().create_future()
+    async def _serve(self, beat: Callable[[], None]) -> str:
+        self._ended = ended = asyncio.get_running_loop().create_future()
         if self.trouble is not None:
             self.trouble = None
             self._restored()
         self._bus.port = self
         self._backoff.reset()
-        return await self._ended
+        while not ended.done():
+            await asyncio.wait({ended}, timeout=AROUND)
+            beat()
+        return str(ended.result())
+
+    def close(self) -> None:
+        """Let go of the line."""
+        if self._bus.port is self:
+            self._bus.port = None
 
     @property
     def alive(self) -> bool:
@@ -190,11 +202,7 @@ class Device:
     def press(self, kind: int) -> None:
         """Press a button, if there is power and room."""
         if self.on:
-            number, actions = self.machine.press(kind, self._loop.time())
-            if number is not None:
-                self.bus.trace(f"{self.id} event {number} kind {kind}")
-                self.bus.checker.pressed(self.id, number, kind)
-            self._perform(actions)
+            self._perform(self.machine.press(kind, self._loop.time())[1])
 
     def measure(self, readings: Sequence[Reading]) -> None:
         """Send readings."""
@@ -212,6 +220,11 @@ class Device:
     def _perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
             match action:
+                case Happened(event, kind):
+                    self.bus.trace(f"{self.id} event {event} kind {kind}")
+                    self.bus.checker.pressed(self.id, event, kind)
+                    if self.machine.unacknowledged == KEPT_MAX:  # an older one may have given way
+                        self.bus.checker.pushed_out(self.id, self.machine.kept)
                 case Send(wire, event):
                     self.bus.upward(self, wire, event)
                 case Told(event, stage):

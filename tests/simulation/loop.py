@@ -58,6 +58,33 @@ class Process:
         self.kill()
 
 
+class _Handle(asyncio.TimerHandle):
+    """What is to be called: asyncio's own handles ask for debugging at every turn, and there are very many."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, loop: "VirtualLoop", when: float, callback: Callable[..., object], args: Any, context: Context | None
+    ) -> None:
+        self._loop = loop
+        self._when = when
+        self._callback = callback
+        self._args = args
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Don't call it; let go of what it holds."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback, self._args = _nothing, ()
+            self._loop.handle_cancelled()
+
+
+def _nothing() -> None:
+    """Stand for what was cancelled."""
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """Runs until a coroutine is done; `broken` ends it at once."""
 
@@ -67,11 +94,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.turns = 0
         self._random = random
         self._now = 0.0
-        self._soon: deque[asyncio.Handle] = deque()
-        self._later: list[tuple[float, float, int, asyncio.TimerHandle]] = []
+        self._soon: deque[_Handle] = deque()
+        self._later: list[tuple[float, float, int, _Handle]] = []
         self._cancelled = 0
-        self._callbacks = 0
-        self._counted_at = 0.0
         self._owned: dict[asyncio.Task[Any], Process] = {}
 
     # Time.
@@ -84,7 +109,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Call after what has been asked for before."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Handle(self, self._now, callback, args, context)
         self._soon.append(handle)
         return handle
 
@@ -92,22 +117,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Call when this much virtual time has passed."""
-        return self.call_at(self._now + max(0.0, delay), callback, *args, context=context)
+        return self.call_at(self._now + delay if delay > 0 else self._now, callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Call at this virtual time."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        handle._scheduled = True  # type: ignore[attr-defined]  # so that `cancel` tells us
+        handle = _Handle(self, when, callback, args, context)
         self.turns += 1
         heapq.heappush(self._later, (when, self._random.random(), self.turns, handle))
         return handle
 
-    def _timer_handle_cancelled(self, _handle: asyncio.TimerHandle) -> None:
+    def handle_cancelled(self) -> None:
+        """Take note that one thing less is to be called."""
         self._cancelled += 1
         if self._cancelled > 100 and 2 * self._cancelled > len(self._later):
-            self._later = [entry for entry in self._later if not entry[3].cancelled()]
+            self._later[:] = [entry for entry in self._later if not entry[3]._cancelled]
             heapq.heapify(self._later)
             self._cancelled = 0
 
@@ -118,41 +143,46 @@ class VirtualLoop(asyncio.BaseEventLoop):
         task = self.create_task(future)
         asyncio.events._set_running_loop(self)
         try:
-            while not task.done():
-                self._turn()
-                if self.broken is not None:
-                    raise Broken(self.broken)
+            self._run_until(task.done)
             return task.result()
         finally:
             asyncio.events._set_running_loop(None)
 
-    def _turn(self) -> None:
-        later = self._later
-        while later and later[0][3].cancelled():
-            heapq.heappop(later)
-            self._cancelled -= 1
-        self._now += TURN
-        if not self._soon:
-            if not later:
-                raise Broken("nothing will ever happen again")
-            self._now = max(self._now, later[0][0])
-        while later and later[0][0] <= self._now:
-            handle = heapq.heappop(later)[3]
-            if handle.cancelled():
-                self._cancelled -= 1
-            else:
-                self._soon.append(handle)
-        if self._now >= self._counted_at + 1.0:
-            self._counted_at, self._callbacks = self._now, 0
-        for _ in range(len(self._soon)):
-            ready = self._soon.popleft()
-            if not ready.cancelled():
-                ready._run()
-                self._callbacks += 1
-                if self.broken is not None:
-                    return
-        if self._callbacks > RESTLESS:
-            raise Broken(f"{RESTLESS} callbacks in a second, and no end: {ready!r}")
+    def _run_until(self, done: Callable[[], bool]) -> None:
+        """Turn after turn: what is to be called soon, and what has become due."""
+        later, soon, pop = self._later, self._soon, heapq.heappop
+        called, counted_at = 0, 0.0
+        while not done():
+            while later and later[0][3]._cancelled:
+                pop(later)
+            now = self._now + TURN
+            if not soon:
+                if not later:
+                    raise Broken("nothing will ever happen again")
+                now = max(now, later[0][0])
+            self._now = now
+            while later and later[0][0] <= now:
+                soon.append(pop(later)[3])
+            if now >= counted_at + 1.0:
+                called, counted_at = 0, now
+            for _ in range(len(soon)):
+                handle = soon.popleft()
+                if not handle._cancelled:
+                    called += 1
+                    try:
+                        handle._context.run(handle._callback, *handle._args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:  # noqa: BLE001  # as asyncio does
+                        self._failed(handle, error)
+                    if self.broken is not None:
+                        raise Broken(self.broken)
+            if called > RESTLESS:
+                raise Broken(f"{RESTLESS} callbacks in a second, and no end: {handle._callback}")
+
+    def _failed(self, handle: _Handle, error: BaseException) -> None:
+        said = {"message": f"Exception in callback {handle._callback}", "exception": error, "handle": handle}
+        self.call_exception_handler(said)
 
     def end(self) -> None:
         """Cancel all that is left, let it end, and close."""
@@ -169,7 +199,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     task.cancel()
                 while self._soon:
                     handle = self._soon.popleft()
-                    if not handle.cancelled():
+                    if not handle._cancelled:
                         handle._run()
         finally:
             asyncio.events._set_running_loop(None)

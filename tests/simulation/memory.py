@@ -5,7 +5,11 @@ outside are not entered.
 """
 
 from collections import deque
-from typing import Any
+from typing import Any, Final
+
+CONTAINERS: Final = (list, tuple, set, frozenset, deque)
+LEAVES: Final = (int, float, str, type(None))
+_SLOTS: dict[type, tuple[str, ...]] = {}
 
 
 def weigh(root: object) -> tuple[int, int]:
@@ -15,22 +19,29 @@ def weigh(root: object) -> tuple[int, int]:
     elements = size = 0
     while stack:
         item = stack.pop()
-        if id(item) in seen:
+        kind = type(item)
+        if kind in LEAVES or id(item) in seen:
             continue
         seen.add(id(item))
-        if isinstance(item, bytes | bytearray):
+        if issubclass(kind, bytes | bytearray):
             size += len(item)
-        elif isinstance(item, dict):
+        elif issubclass(kind, dict):
             elements += len(item)
             stack += item.keys()
             stack += item.values()
-        elif isinstance(item, list | tuple | set | frozenset | deque):
+        elif issubclass(kind, CONTAINERS):
             elements += len(item)
             stack += item
-        elif type(item).__module__.startswith("gateway."):
+        elif kind.__module__.startswith("gateway."):
             stack += getattr(item, "__dict__", {}).values()
-            for kind in type(item).__mro__:
-                for name in getattr(kind, "__slots__", ()):
-                    if hasattr(item, name):
-                        stack.append(getattr(item, name))
+            for name in _slots(kind):
+                if hasattr(item, name):
+                    stack.append(getattr(item, name))
     return elements, size
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = _SLOTS.get(kind)
+    if slots is None:
+        slots = _SLOTS[kind] = tuple(name for base in kind.__mro__ for name in getattr(base, "__slots__", ()))
+    return slots

@@ -46,6 +46,8 @@ class Path:
     def swallow(self) -> None:
         """Begin to swallow packets."""
         self.hole_since = asyncio.get_running_loop().time()
+        for connection in list(self.connections):
+            connection.swallowed()
 
     def release(self) -> None:
         """Let packets through again."""
@@ -107,9 +109,10 @@ class Connection:
         self.will = will
         self.session_expiry = session_expiry
         self.window = receive_maximum  # messages towards the client
-        self.protocol = "5"
-        self.receive_maximum = path.broker.receive_maximum
-        self.maximum_packet = path.broker.maximum_packet
+        older = path.broker.older
+        self.protocol = "3.1.1" if older else "5"
+        self.receive_maximum = 65_535 if older else path.broker.receive_maximum
+        self.maximum_packet = None if older else path.broker.maximum_packet
         self.ended: str | None = None
         self.context = copy_context()
         self.process = PROCESS.get()
@@ -126,7 +129,6 @@ class Connection:
         self._waiting: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         path.connections.append(self)
-        self._tick()
         if self.process is not None:
             self.process.at_death.append(self.died)
 
@@ -147,6 +149,7 @@ class Connection:
             return
         self._mid += 1
         self._unacknowledged[self._mid] = (self._loop.time(), on_ack)
+        self._watch()
         self.path.broker.watch(self, topic, payload, len(self._unacknowledged))
         if len(self._unacknowledged) > self.receive_maximum:
             self.broken("it ended the connection (receive maximum exceeded)")
@@ -261,6 +264,13 @@ class Connection:
             on_closed, self._on_closed = self._on_closed, None
             on_closed(reason)
 
+    def swallowed(self) -> None:
+        """A hole begins: until now each ping was answered, one a keep-alive after the last that was heard."""
+        self._heard_at = (now := self._loop.time()) - (now - self._heard_at) % self.keepalive
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tick()
+
     def released(self) -> None:
         """The hole has ended: go on, unless the broker has given the client up meanwhile."""
         if self.path.broker.knows(self):
@@ -269,20 +279,26 @@ class Connection:
         else:
             self.broken("the connection was cut")
 
+    def _watch(self) -> None:
+        """Look again when something can have failed: often in a hole, else when what waits has waited too long."""
+        if self._timer is None and self.ended is None:
+            if self.path.hole_since is not None:
+                self._timer = self._loop.call_later(min(1.0, self.keepalive / 4), self._tick, context=self.context)
+            elif (oldest := next(iter(self._unacknowledged.values()), None)) is not None:
+                self._timer = self._loop.call_at(oldest[0] + self.keepalive, self._tick, context=self.context)
+
     def _tick(self) -> None:
+        self._timer = None
         now, hole = self._loop.time(), self.path.hole_since
-        self._timer = self._loop.call_later(min(1.0, self.keepalive / 4), self._tick, context=self.context)
         oldest = next(iter(self._unacknowledged.values()), None)
-        if oldest is not None and now - oldest[0] >= self.keepalive:
+        if oldest is not None and now >= oldest[0] + self.keepalive:
             self.broken(f"it did not acknowledge a message within {self.keepalive} s")
-        elif hole is None:
-            if now - self._heard_at >= self.keepalive:
-                self._heard_at = now
-        else:
+        elif hole is not None:
             if now - hole >= 1.5 * self.keepalive:
                 self.path.broker.lost(self, clean=False)
             if now - self._heard_at >= 2 * self.keepalive:
                 self.broken(f"it did not answer within {self.keepalive} s")
+        self._watch()
 
 
 class Network:

@@ -17,21 +17,22 @@ from tests.support.measured import Measured
 
 ROOT: Final = Path(__file__).parents[2]
 FIRST: Final = os.environ.get("C5_SEED", "1")
-BUDGET: Final = 30  # seconds in which seeds are begun
+BUDGET: Final = 20  # seconds in which seeds are begun
 ENOUGH: Final = 200  # seeds within which a planted bug must be found
 # Where the search for each begins: the seed that found it when this was written, so that the search ends soon.
 BEGIN: Final = {
     "acknowledge-before-commit": 1,
-    "receipt-believed-too-far": 2,
-    "alarm-behind-telemetry": 7,
-    "sequence-reused": 10,
-    "in-flight-lost": 21,
+    "receipt-believed-too-far": 3,
+    "alarm-behind-telemetry": 9,
+    "sequence-reused": 4,
+    "in-flight-lost": 5,
 }
 
 
 def simulate(*arguments: str, within: float = 280) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.simulation", *arguments]
-    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=within)
+    own = {**os.environ, "PYTHONHASHSEED": "0"}  # else it begins once more, with this
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=within, env=own)
 
 
 pytestmark = pytest.mark.timeout(300)  # seeds are work: on a machine busy with other things they take their time

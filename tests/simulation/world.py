@@ -10,11 +10,12 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from gateway.app import App
@@ -25,6 +26,7 @@ from gateway.c5.receiver import Receiver
 from gateway.c5.signers import Signers
 from gateway.c5.values import Snapshot
 from gateway.config import GatewaySettings
+from gateway.drivers.gpiochip import Chip, Gpiod
 from gateway.errors import StoreError
 from gateway.fieldlink.label import Label
 from gateway.identity.keystore import load_anchors, load_identity
@@ -71,8 +73,10 @@ def home() -> Home:
     return Home(folder, folder / "authority", labels, kept)
 
 
-def settings(brokers: int, profile: int, lines: int, **delivery: Any) -> GatewaySettings:
-    """Return a gateway's settings, checked as the file's are."""
+def settings(
+    brokers: int, profile: int, lines: int, contacts: Mapping[str, Any] = MappingProxyType({}), **delivery: Any
+) -> GatewaySettings:
+    """Return a gateway's settings, checked as the file's are; `contacts`: its `[[input]]` and `[[output]]`."""
     place = home()
     own = place.certificates / "gateway" / authority.GATEWAY
     tables: dict[str, Any] = {
@@ -87,6 +91,8 @@ def settings(brokers: int, profile: int, lines: int, **delivery: Any) -> Gateway
         "broker": [{"host": "127.0.0.1", "port": 1 + n, "tls": False} for n in range(brokers)],
         "delivery": {"profile": profile, **delivery},
         "port": [{"name": name, "device": name} for name in LINES[:lines]],
+        "supervision": {"battery_low_mv": 2500, "battery_restored_mv": 2700},  # the boards' own threshold is below
+        **contacts,
     }  # fmt: skip
     return check_tables(tables, GatewaySettings, place.folder / "gateway.toml")
 
@@ -95,6 +101,17 @@ def settings(brokers: int, profile: int, lines: int, **delivery: Any) -> Gateway
 async def no_console(*_: object) -> AsyncIterator[None]:
     """Nobody asks at this gateway's door."""
     yield
+
+
+@contextlib.contextmanager
+def lives_on(name: str, process: Process | None, checker: Checker) -> Iterator[None]:
+    """A program that ends by itself breaks a promise."""
+    try:
+        yield
+    except BaseException as error:
+        if process is not None and process.alive and not isinstance(error, asyncio.CancelledError):
+            checker.fail(f"{name} ended: {error!r}")
+        raise
 
 
 class GatewayMachine:
@@ -118,6 +135,8 @@ class GatewayMachine:
         self.floor = clock.SimulatedFloor()
         self.app: App | None = None
         self.process: Process | None = None
+        self.chip: Chip = Gpiod()
+        self.on_up: Callable[[], None] = lambda: None
         self._loop = loop
         self._settings = table
         self._network = network
@@ -142,20 +161,18 @@ class GatewayMachine:
             disk=self.disk,
             connect=self._network.connect,
             line=self._lines,
+            chip=self.chip,
             console=no_console,
         )
         self.app = app = App(self._settings, world)
         process = self.process
-        try:
+        with lives_on("the gateway", process, self._checker):
             await app.run(lambda: self._up(process))
-        except BaseException as error:
-            if process is not None and process.alive and not isinstance(error, asyncio.CancelledError):
-                self._checker.fail(f"the gateway ended: {error!r}")
-            raise
 
     def _up(self, process: Process | None) -> None:
         if process is not None and process.alive:
             self._trace("gateway is up")
+            self.on_up()
             self._checker.gateway_started()
             self._health.end("gateway")
 
@@ -224,25 +241,22 @@ class CentreMachine:
         process = self.process
         ledger, known = await self._opened(place.folder / "centre")
         try:
-            centre.restore(known, self._loop.time())
-            receiver = Receiver(
-                centre,
-                ledger,
-                [(f"broker-{n}", self._dial(1 + n)) for n in range(self._brokers)],
-                agencies=["+"],
-                certificates=encode_chain(identity.chain),
-                sinks=[self._checker],
-                wall=self._clock.true_us,
-                random=self._random.random,
-            )
-            if process is not None and process.alive:
-                self._running = True
-                self._health.end("centre")
-            await receiver.run()
-        except BaseException as error:
-            if process is not None and process.alive and not isinstance(error, asyncio.CancelledError):
-                self._checker.fail(f"the receiver ended: {error!r}")
-            raise
+            with lives_on("the receiver", process, self._checker):
+                centre.restore(known, self._loop.time())
+                receiver = Receiver(
+                    centre,
+                    ledger,
+                    [(f"broker-{n}", self._dial(1 + n)) for n in range(self._brokers)],
+                    agencies=["+"],
+                    certificates=encode_chain(identity.chain),
+                    sinks=[self._checker],
+                    wall=self._clock.true_us,
+                    random=self._random.random,
+                )
+                if process is not None and process.alive:
+                    self._running = True
+                    self._health.end("centre")
+                await receiver.run()
         finally:
             await ledger.close()
 

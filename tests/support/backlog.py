@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.clock import EpochClock, SystemClock
+from gateway.clock import EpochClock, FieldClock, SystemClock
 from gateway.event import Lane
 from gateway.fieldlink.message import Measurement, Reading
 from gateway.identity.keystore import load_anchors, load_identity
@@ -31,8 +31,9 @@ async def fill(
     signer = Signer(own.key, own.identity.thumbprint)
     outbox = await Outbox.open(state_dir, b"\1\2\3\4", encode_chain(own.chain))
     start = outbox.start
+    clock = FieldClock(SystemClock(), None, datetime.fromtimestamp(0, UTC), own.identity.not_after)
     chains = {lane: Chain(gateway, start.epoch, lane, start.heads.get(lane), signer) for lane in Lane}
-    recorder = Recorder(chains, start.ordinal, outbox, EpochClock(SystemClock()).occurred, None)
+    recorder = Recorder(chains, start.ordinal, outbox, EpochClock(clock).occurred, None)
     for number in range(count):
         said = Measurement((Reading(1, 215, -1), Reading(7, 700 + number % 50, -1), Reading(2, 1261, -2)), age_ms=0)
         event = interpret("0c500045", said, unproven=False)

@@ -257,6 +257,7 @@ class Store:
     reads: list[Want] = field(default_factory=list)
     unreadable: bool = False
     remembered: list[Any] = field(default_factory=list)
+    notes: list[Any] = field(default_factory=list)
 
     def room(self, lane: Lane) -> bool:
         return not self.full or lane is None
@@ -264,8 +265,9 @@ class Store:
     def append(self, entry: Entry) -> None:
         self.entries.append(entry)
 
-    def remember(self, states: Sequence[Any]) -> None:
+    def remember(self, states: Sequence[Any], notes: Sequence[Any] = ()) -> None:
         self.remembered += states
+        self.notes += notes
 
     def receipted(self, runs: Sequence[Run]) -> None:
         self.receipts += runs

@@ -41,7 +41,7 @@ class Life:
             {lane: Chain("gw-1", EPOCH, lane, None, own.signer) for lane in Lane},
             2,
             self.store,
-            lambda age_ms: (NOW_US - age_ms * 1000, Quality(2, 5, 0)),
+            lambda age_ms, _at_ns: (NOW_US - age_ms * 1000, Quality(2, 5, 0)),
             None,
         )
         receivers = options.pop("receivers", ["*"])

@@ -46,7 +46,7 @@ ALARMS = (1, 2, 3, 6)  # kinds that are pressed
 TYPES = {1: "panic.pressed", 2: "panic.silent", 3: "panic.duress", 6: "tamper.opened", 24: "test.pressed"}
 # What a receiver may report of an honest gateway that is killed, cut off or restarted. `undurable`: C5 has a record
 # that the gateway lost with its power, which is what sending beside the commit is for.
-HONEST = frozenset({"gateway.offline", "records.undurable", "records.missing"})
+HONEST = frozenset({"gateway.offline", "link.failed", "records.undurable", "records.missing"})
 
 Counted = Callable[[object], None]  # the fixture `counted`: what a journey tells its counts to
 

@@ -93,8 +93,9 @@ def test_the_gateway_may_ask_whether_the_clock_is_synchronised() -> None:
     assert "ProtectClock=yes" not in unit
 
 
-def test_the_gateway_is_in_the_group_that_serial_ports_belong_to() -> None:
+def test_the_gateway_is_in_the_groups_that_serial_ports_and_gpio_chips_belong_to() -> None:
     rules = (SYSTEMD / "udev" / "70-c5-gateway.rules").read_text(encoding="utf-8")
     unit = (SYSTEMD / "c5-gateway.service").read_text(encoding="utf-8")
     groups = re.findall(r'GROUP="(\w+)"', rules)
-    assert groups == re.findall(r"^SupplementaryGroups=(.*)$", unit, re.MULTILINE) == ["dialout"]
+    (member_of,) = re.findall(r"^SupplementaryGroups=(.*)$", unit, re.MULTILINE)
+    assert set(groups) == set(member_of.split()) == {"dialout", "gpio"}

@@ -38,6 +38,16 @@ def test_records_of_a_gateway_that_wakes_up_in_1970_carry_the_floor_and_its_sour
     assert field.instead() is None
 
 
+def test_what_the_kernel_has_stamped_carries_the_kernel_s_time_to_the_microsecond() -> None:
+    machine = FakeClock()
+    occurred = EpochClock(FieldClock(machine, None, LEAST, MOST)).occurred
+    pressed_ns = round((machine.now + 1) * 1e9) + 4321
+    machine.now += 2.5
+    at_us, clock = occurred(0, pressed_ns)
+    assert (at_us, clock.monotonic_ms) == (NOW_US + 1_000_004, 1000)
+    assert occurred(0, round((machine.now + 60) * 1e9))[0] == NOW_US + 2_500_000, "never in the future"
+
+
 def test_certificates_of_our_own_are_a_floor_where_nothing_is_stored() -> None:
     field = FieldClock(Unset(source=0), None, LEAST, MOST)
     assert field.now() == LEAST

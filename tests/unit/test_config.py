@@ -7,6 +7,7 @@ import pytest
 from gateway.config import GatewaySettings, load
 from gateway.errors import SettingsError
 from gateway.event import Position
+from gateway.sensing.policy import Policy
 
 GATEWAY = '[gateway]\nid = "pa-dar-0017"\nagency = "senafront"\nsite = "yaviza-tower-3"\n'
 IDENTITY = """[identity]
@@ -118,6 +119,92 @@ def test_interval_and_keepalive_follow_from_the_profile(
 def test_each_refusal_names_the_key_in_full_and_what_is_allowed(tmp_path: Path, wrong: str, names: str) -> None:
     refusal = _refusal(tmp_path, wrong)
     assert any(line.startswith(names) for line in refusal.splitlines()), refusal
+
+
+BUTTON = '[[input]]\nname = "lobby"\nchip = "/dev/gpiochip0"\nline = 17\non = "panic.pressed"\n'
+SIREN = '[[output]]\nname = "siren"\nchip = "/dev/gpiochip0"\nline = "GPIO22"\nkind = "siren"\n'
+
+
+def test_an_input_s_defaults_are_a_button_to_ground_and_an_output_s_five_minutes(tmp_path: Path) -> None:
+    settings = _load(tmp_path, WHOLE + BUTTON + SIREN)
+    (button,), (siren,) = settings.input, settings.output
+    assert (button.line, button.active_low, button.bias, button.debounce_ms) == (17, True, "pull-up", 30)
+    assert (button.off, button.indicator, button.buzzer, button.position) == (None, None, None, None)
+    assert (siren.line, siren.active_low, siren.max_on_s) == ("GPIO22", False, 300)
+
+
+@pytest.mark.parametrize(
+    ("said", "on", "after"),
+    [
+        ("", "panic.pressed", 600.0),
+        ("", "door.opened", None),
+        ("stuck_s = 5\n", "door.opened", 5),
+        ("stuck_s = 0\n", "panic.pressed", None),
+    ],
+)
+def test_what_a_hand_holds_is_stuck_after_a_time_and_a_door_may_stay_open(
+    tmp_path: Path, said: str, on: str, after: float | None
+) -> None:
+    settings = _load(tmp_path, WHOLE + BUTTON.replace("panic.pressed", on) + said)
+    assert settings.input[0].stuck_after(600.0) == after
+
+
+def test_an_input_shows_what_becomes_of_a_press_on_outputs_of_the_file(tmp_path: Path) -> None:
+    shown = 'off = "panic.released"\nindicator = "siren"\nbuzzer = "siren"\n'
+    (button,) = _load(tmp_path, WHOLE + BUTTON + shown + SIREN).input
+    assert (button.off, button.indicator, button.buzzer) == ("panic.released", "siren", "siren")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        (BUTTON.replace("17", "-1"), "input[0].line: a line's number on its chip, or its name in quotes"),
+        (BUTTON.replace("17", '"17"'), "input[0].line: a line's number"),
+        (BUTTON.replace("17", "true"), "input[0].line: a line's number"),
+        (BUTTON.replace("panic.pressed", "panic.released"), "input[0].on: one of panic.pressed, panic.silent, "),
+        (BUTTON.replace("panic.pressed", "link.failed"), "input[0].on: one of "),
+        (BUTTON + 'off = "door.closed"\n', "input[0].off: panic.released, the end of panic.pressed, or nothing"),
+        (BUTTON.replace("panic.pressed", "panic.silent") + 'off = "panic.released"\n',
+         "input[0].off: nothing: panic.silent has no end of its own"),
+        (BUTTON + 'bias = "up"\n', "input[0].bias: "),
+        (BUTTON + "debounce_ms = 5000\n", "input[0].debounce_ms: "),
+        (BUTTON.replace('"lobby"', '"0c500042"'), "input[0].name: a name that is no device id"),
+        (BUTTON.replace('"lobby"', '"pa-dar-0017"'), "input[0].name: pa-dar-0017 is used twice"),
+        (BUTTON + SIREN.replace('"siren"', '"lobby"', 1), "output[0].name: lobby is used twice"),
+        (BUTTON + '[[port]]\nname = "lobby"\ndevice = "/dev/x"\n', "input[0].name: lobby is used twice"),
+        (BUTTON + SIREN.replace('"GPIO22"', "17"), "output[0].line: line 17 of /dev/gpiochip0 is used by lobby too"),
+        (BUTTON + SIREN + SIREN.replace('name = "siren"', 'name = "b"'), "output[1].line: line GPIO22 of "),
+        (BUTTON + 'indicator = "lamp"\n' + SIREN, "input[0].indicator: there is no output lamp"),
+        (BUTTON + 'buzzer = "lobby"\n', "input[0].buzzer: there is no output lobby"),
+        (SIREN.replace('kind = "siren"', 'kind = "lamp"'), "output[0].kind: "),
+        (SIREN + "max_on_s = 0\n", "output[0].max_on_s: "),
+        (SIREN.replace('kind = "siren"\n', ""), "output[0].kind: is required"),
+    ],
+)  # fmt: skip
+def test_each_refusal_of_a_contact_names_the_key_too(tmp_path: Path, wrong: str, names: str) -> None:
+    refusal = _refusal(tmp_path, WHOLE + wrong)
+    assert any(line.startswith(names) for line in refusal.splitlines()), refusal
+
+
+def test_supervision_s_defaults_are_those_of_the_wire_and_a_lithium_cell(tmp_path: Path) -> None:
+    assert _load(tmp_path, WHOLE).supervision.policy() == Policy()
+    said = "[supervision]\ninterval_s = 20\ngrace = 4\nbattery_low_mv = 0\njam_s = 60\n"
+    policy = Policy(interval_s=20.0, grace=4.0, battery_low_mv=0, jam_s=60.0)
+    assert _load(tmp_path, WHOLE + said).supervision.policy() == policy
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        ("grace = 1", "supervision.grace"),
+        ("interval_s = 0", "supervision.interval_s"),
+        ("battery_low_mv = 2600", "supervision.battery_restored_mv: more than supervision.battery_low_mv"),
+        ("quiet = true", "supervision.quiet"),
+        ("jam_bytes_s = 1.5", "supervision.jam_bytes_s"),
+    ],
+)
+def test_each_refusal_of_supervision_names_the_key_too(tmp_path: Path, wrong: str, names: str) -> None:
+    assert names in _refusal(tmp_path, f"{WHOLE}[supervision]\n{wrong}\n")
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

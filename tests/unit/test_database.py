@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.database import Database, in_use, open_read_only
-from gateway.errors import StoreError
+from gateway.errors import DamagedError, StoreError
 
 SCHEMA = ["CREATE TABLE word (text TEXT NOT NULL UNIQUE);"]
 
@@ -56,6 +56,40 @@ def test_a_wrong_request_fails_alone(tmp_path: Path) -> None:
     results, words = asyncio.run(story())
     assert words == ["one", "two", "three"]
     assert [type(result) for result in results] == [type(None), type(None), StoreError, type(None), KeyError]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    ["SELECT * FROM wrod", "SELECT txet FROM word", "INSERT INTO word VALUES (1, 2)", "CREATE TABLE word (a)"],
+)
+def test_a_mistake_of_ours_is_not_taken_for_damage(tmp_path: Path, request_: str) -> None:
+    async def story() -> list[type]:
+        store = await Database.open(tmp_path / "a.db", SCHEMA)
+        ask = store.submit if "word" in request_ and not request_.startswith("SELECT") else store.read
+        results = await asyncio.gather(ask(lambda c: c.execute(request_)), return_exceptions=True)
+        await store.close()
+        return [type(result) for result in results]
+
+    assert asyncio.run(story()) == [StoreError]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DROP TABLE word",
+        "ALTER TABLE word RENAME COLUMN text TO txet",
+        "INSERT INTO word VALUES (CAST(x'ff' AS TEXT))",
+    ],
+)
+def test_a_schema_or_a_text_that_is_not_ours_is_damage(tmp_path: Path, damage: str) -> None:
+    async def story() -> list[type]:
+        store = await Database.open(tmp_path / "a.db", SCHEMA)
+        await store.submit(lambda connection: connection.execute(damage))
+        results = await asyncio.gather(store.read(_words), return_exceptions=True)
+        await store.close()
+        return [type(result) for result in results]
+
+    assert asyncio.run(story()) == [DamagedError]
 
 
 def test_a_second_process_on_one_store_is_refused(tmp_path: Path) -> None:

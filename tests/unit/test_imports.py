@@ -59,6 +59,9 @@ CENTRE_WIRING: Final = frozenset(
 WIRING: Final = frozenset(
     {
         "gateway.app",
+        "gateway.applied",
+        "gateway.commanding",
+        "gateway.contacts",
         "gateway.credentials",
         "gateway.dialling",
         "gateway.world",

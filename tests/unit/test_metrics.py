@@ -8,7 +8,14 @@ LANES = {"alarm": (3, 1, 330, None), "status": (8, 0, 0, 720.5), "telemetry": (9
 STATUS: dict[str, Any] = {
     "troubles": ["no link"],
     "receipts": 7,
-    "storage": {"used_mb": 1.5, "file_mb": 2, "max_mb": 1024, "free_mb": None, "dropped": 5},
+    "commands": {"unsigned": 2},
+    "storage": {
+        "used_bytes": 1_572_865,
+        "file_bytes": 2_101_248,
+        "max_bytes": 1_073_741_824,
+        "free_bytes": None,
+        "dropped": 5,
+    },
     "lanes": {
         lane: dict(zip(("signed", "waiting", "bytes", "autonomy_h"), numbers, strict=True))
         for lane, numbers in LANES.items()
@@ -28,8 +35,9 @@ def test_a_status_becomes_figures_with_labels_and_what_has_no_end_is_left_out() 
         "c5_gateway_up 1.0",
         "c5_gateway_troubles 1.0",
         "c5_gateway_receipts_total 7.0",
-        "c5_gateway_outbox_used_bytes 1.572864e+06",
-        "c5_gateway_outbox_file_bytes 2.097152e+06",
+        "c5_gateway_commands_unsigned_total 2.0",
+        "c5_gateway_outbox_used_bytes 1.572865e+06",
+        "c5_gateway_outbox_file_bytes 2.101248e+06",
         "c5_gateway_outbox_max_bytes 1.073741824e+09",
         "c5_gateway_records_dropped_total 5.0",
         'c5_gateway_lane_signed_records{lane="alarm"} 3.0',

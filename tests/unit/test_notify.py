@@ -81,7 +81,7 @@ def test_a_service_manager_that_does_not_read_never_blocks_the_event_loop(
     ("limit", "pid", "interval"),
     [
         ("30000000", None, 15.0),
-        ("30000000", str(os.getpid()), 15.0),
+        pytest.param("30000000", str(os.getpid()), 15.0, id="30000000-ours-15.0"),  # each process names it alike
         ("30000000", "1", None),
         ("0", None, None),
         ("soon", None, None),

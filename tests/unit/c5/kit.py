@@ -134,6 +134,7 @@ class Gateway:
         time_us: int = NOON_US,
         interval: int = 30,
         site: str = "yaviza-tower-3",
+        health: Mapping[str, Any] | None = None,
     ) -> bytes:
         self.number += 1 if online else 0
         state = State(
@@ -149,6 +150,7 @@ class Gateway:
             connection,
             "senafront",
             site,
+            health,
         )
         return self.signer.sign("state", message.encode(state))
 

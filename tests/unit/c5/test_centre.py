@@ -3,9 +3,10 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.c5.centre import Centre
+from gateway.c5.epochs import Epoch
 from gateway.c5.holding import SIGNERS, Holding
 from gateway.c5.signers import microseconds
-from gateway.c5.values import Keep, KeptRecord, Learn, Outcome, Remember, Store
+from gateway.c5.values import Keep, KeptRecord, Learn, Outcome, Remember, Snapshot, Store
 from gateway.event import Lane
 from gateway.signing import cose, message
 from gateway.signing.chains import encode_chains
@@ -305,6 +306,44 @@ def test_a_gateway_goes_offline_and_comes_back(centre: Centre, gateway: Gateway)
     assert not will.seen.online
 
 
+def test_a_broker_that_a_gateway_can_t_reach_is_a_trouble_until_it_can(centre: Centre, gateway: Gateway) -> None:
+    def links() -> list[tuple[str, str, bool]]:
+        return [(t.report.detail, t.report.text, t.report.open) for t in centre.reports.drain()]
+
+    learn(centre, gateway)
+    dead = {"links": {"c5-a:8883": "nobody there\x1b[2J", "c5-b:8883": "refused"}}
+    tell(centre, gateway, gateway.state(health=dead), 0.0)
+    assert links() == [
+        ("c5-a:8883", "the gateway has no link to c5-a:8883: nobody there?[2J", True),
+        ("c5-b:8883", "the gateway has no link to c5-b:8883: refused", True),
+    ]
+    tell(centre, gateway, gateway.state(health=dead), 1.0)
+    assert links() == [], "it lasts"
+    tell(centre, gateway, gateway.state(health={"storage": {}}), 2.0)
+    tell(centre, gateway, gateway.state(), 3.0)
+    tell(centre, gateway, gateway.state(health={"links": ["c5-a:8883"]}), 4.0)
+    assert links() == [], "a state that doesn't say ends nothing"
+    tell(centre, gateway, gateway.state(health={"links": {"c5-b:8883": "refused", 7: "no name"}}), 5.0)
+    assert links() == [("c5-a:8883", "the gateway has its link to c5-a:8883 again", False)]
+    tell(centre, gateway, gateway.state(health={"links": {}}, number=1), 6.0)
+    assert links() == [], "nor does an old one"
+    tell(centre, gateway, gateway.state(health={"links": {}}), 7.0)
+    assert links() == [("c5-b:8883", "the gateway has its link to c5-b:8883 again", False)]
+
+
+def test_a_link_that_failed_before_c5_s_start_is_ended_after_it(site: Site, gateway: Gateway) -> None:
+    centre = site.centre()
+    learn(centre, gateway)
+    (remember,) = tell(centre, gateway, gateway.state(health={"links": {"c5-a:8883": "gone"}}), 0.0)
+    assert isinstance(remember, Remember)
+    open_ = [tally.report for tally in centre.reports.drain()]
+    again = site.centre()
+    signers = [(gateway.name, gateway.own.chain, NOON_US)]
+    again.restore(Snapshot(signers, [], [], [(gateway.name, Epoch(EPOCH))], [remember.seen], [], open_), 0.0)
+    tell(again, gateway, gateway.state(health={"links": {}}), 1.0)
+    assert reported(again)["link.failed"] == ["c5-a:8883"]
+
+
 def test_a_topic_of_another_site_is_reported_and_receipts_follow_the_newest_state(
     centre: Centre, gateway: Gateway
 ) -> None:
@@ -336,9 +375,10 @@ def test_a_contradicted_identity_is_reported_as_tampering(centre: Centre, gatewa
     assert reported(centre) == {"record.tampered": [f"pa-dar-0017/{EPOCH.hex()}/alarm/1"]}
 
 
-def test_each_heartbeat_is_newer_than_the_last_whatever_the_clock_does(centre: Centre) -> None:
+def test_each_heartbeat_is_newer_than_the_last_unless_the_clock_was_far_ahead(centre: Centre) -> None:
     times: list[int] = []
-    for now_us in (NOON_US, NOON_US - 1_000_000, NOON_US):
+    hour_us = 3_600_000_000
+    for now_us in (NOON_US, NOON_US - 10_000_000, NOON_US, NOON_US + hour_us, NOON_US + 30_000_000):
         topic, wire = centre.heartbeat(now_us)
         envelope = cose.parse(wire, "centre")
         assert topic == "c5/v1/centre"
@@ -347,7 +387,8 @@ def test_each_heartbeat_is_newer_than_the_last_whatever_the_clock_does(centre: C
         assert isinstance(heartbeat, Heartbeat)
         assert heartbeat.name == "c5-a"
         times.append(heartbeat.time_us)
-    assert times == [NOON_US, NOON_US + 1, NOON_US + 2]
+    assert times[:3] == [NOON_US, NOON_US + 1, NOON_US + 2]
+    assert times[3:] == [NOON_US + hour_us, NOON_US + 30_000_000], "set right: gateways believe none that is far ahead"
 
 
 def test_a_receivers_certificate_in_a_gateways_topic_is_refused(site: Site, centre: Centre, gateway: Gateway) -> None:

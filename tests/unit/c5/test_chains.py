@@ -57,6 +57,20 @@ def test_a_head_makes_nothing_missing_until_it_is_60_s_old() -> None:
     assert chains.tick(190.0) == {(Lane.ALARM, EPOCH): [(3, 7)]}
 
 
+def test_a_chain_that_missed_nothing_for_long_is_watched_again_once_something_is_said_of_it() -> None:
+    chains = Chains()
+    chains.hold(Lane.ALARM, EPOCH, [(1, 2)])
+    chains.hold(Lane.STATUS, EPOCH, [(1, 9)])
+    assert [chains.tick(now) for now in (1.0, 2.0)] == [{}, {}]
+    chains[Lane.ALARM, EPOCH].head(4, 100.0)
+    assert [chains.tick(now) for now in (100.0, 159.0)] == [{}, {}]
+    assert chains.tick(160.0) == {(Lane.ALARM, EPOCH): [(3, 4)]}
+    chains.hold(Lane.ALARM, EPOCH, [(3, 4)])
+    assert chains.tick(161.0) == {}
+    chains.hold(Lane.STATUS, EPOCH, [(11, 11)])
+    assert chains.tick(162.0) == {(Lane.STATUS, EPOCH): [(10, 10)]}
+
+
 def test_the_newest_of_many_heads_counts_in_the_end() -> None:
     chains = Chains()
     for second in range(100):

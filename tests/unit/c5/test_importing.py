@@ -239,7 +239,24 @@ def test_a_file_that_was_cut_gives_what_is_in_it_and_says_so(site: Site, tmp_pat
     assert (nothing.records, nothing.complete) == (0, False)
     assert (end.complete, half.complete, middle.complete, all_.complete) == (False, False, False, True)
     assert (all_.refused, all_.new + all_.known) == (0, sum(map(len, records.values())))
-    assert middle.refused == 1, "the record that was cut"
+    assert [each.refused for each in (nothing, end, half, middle)] == [0, 0, 0, 0], "what was cut is no forgery"
+    assert [each.cut for each in (nothing, end, half, middle, all_)] == [True, True, True, True, False]
+    assert house.table("SELECT * FROM reports WHERE type = 'record.refused'") == []
+
+
+def test_what_is_damaged_in_a_file_costs_itself_alone(site: Site, tmp_path: Path) -> None:
+    gateway, records = life(site)
+    whole = exported(gateway, records)
+    house = House(site, tmp_path / "house")
+    second, last = records[ALARM][1], records[ALARM][-1]
+    damaged = whole.replace(second, second[:1] + b"\x85" + second[2:])
+    at = damaged.index(last) + len(last)
+    assert damaged[at : at + 1] == export.lane(STATUS)
+    damaged = damaged[: at - 1] + b"\xff" + damaged[at + 1 :]  # a signature, and what says that status follows
+
+    became = house.run(lambda house: house.bring(damaged))
+    count = sum(map(len, records.values()))
+    assert became == Imported(count - 1, count - 2, 0, 2, 20, complete=False, cut=False)
 
 
 def test_a_file_is_whole_if_each_end_in_it_tells_the_right_number(site: Site, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.c5.orders import Counterpart, read_arguments, shown
+from gateway.c5.orders import Counterpart, odd_arguments, read_arguments, shown
 from gateway.c5.signers import Signers
 from gateway.errors import Refused
 from gateway.signing import message
@@ -44,11 +44,30 @@ def counterpart(site: Site, *known: Gateway) -> Counterpart:
         (["operator=007", "status=false-alarm"], {"operator": "007", "status": "false-alarm"}),
         (["reason=a=b"], {"reason": "a=b"}),
         (["output=2", "on=true", "seconds=60"], {"output": 2, "on": True, "seconds": 60}),
+        (["output=siren", "on=true"], {"output": "siren", "on": True}),
         (["on=false"], {"on": False}),
     ],
 )  # fmt: skip
 def test_arguments_have_the_types_that_wire_md_gives_them(pairs: list[str], read: dict[str, Any]) -> None:
     assert read_arguments(pairs) == read
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "odd"),
+    [
+        ("ping", [], None),
+        ("ping", ["device"], "ping: -"),
+        ("maintenance.begin", ["minutes", "reason"], None),
+        ("maintenance.begin", ["minutes", "reason", "device"], None),
+        ("maintenance.begin", ["minutes", "reason", "devcie"], "maintenance.begin: device?, minutes, reason"),
+        ("device.revoke", [], "device.revoke: device"),
+        ("a.newer.one", ["whatever"], None),
+    ],
+)
+def test_a_mistyped_or_missing_argument_is_told_before_anything_is_sent(
+    name: str, keys: list[str], odd: str | None
+) -> None:
+    assert odd_arguments(name, dict.fromkeys(keys, "x")) == odd
 
 
 @pytest.mark.parametrize(

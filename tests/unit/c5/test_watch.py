@@ -9,7 +9,7 @@ from gateway.c5.ledger import LEDGER, Ledger
 from gateway.c5.overview import as_json, overview
 from gateway.c5.reports import Tally
 from gateway.c5.values import Remember, Report, Seen, Snapshot
-from gateway.c5.watch import read, tables
+from gateway.c5.watch import read, show
 from gateway.event import Lane
 from tests.unit.c5.kit import EPOCH, NOON_US, Gateway, Site, give, learn, tell
 
@@ -27,7 +27,8 @@ def test_what_the_ledger_knows_is_shown_beside_the_running_receiver(
     gateway.measurements(1)
     (remember,) = tell(centre, gateway, gateway.state(), 0.0)
     assert isinstance(remember, Remember)
-    trouble = Report("record.tampered", "pa-dar-0017", "x", "two different records")
+    text = "two different records are both " + "pa-dar-0017/" * 30
+    trouble = Report("record.tampered", "pa-dar-0017", "x", text)
 
     async def run() -> tuple[str, list[dict[str, object]]]:
         ledger = await Ledger.open(tmp_path)
@@ -38,14 +39,16 @@ def test_what_the_ledger_knows_is_shown_beside_the_running_receiver(
         await ledger.report([Tally(trouble, 1)], NOON_US)
         views, newest, reports = read(tmp_path / LEDGER, NOON_US + 61_000_000)
         await ledger.close()
-        console = Console(file=io.StringIO(), width=160)
-        console.print(tables(views, newest, reports))
+        console = Console(file=io.StringIO())
+        show(views, newest, reports, console)
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue(), [as_json(view) for view in views]
 
     shown, (document,) = asyncio.run(run())
     assert "pa-dar-0017" in shown
-    assert "record.tampered" in shown
+    (told,) = [line for line in shown.splitlines() if "record.tampered" in line]
+    assert text in told, "a pipe has no columns: nothing is cut"
+    assert max(map(len, shown.splitlines())) < 600, "nor is it filled with spaces"
     assert "panic?[2J" in shown
     assert "\x1b" not in shown
     assert json.loads(json.dumps(document)) == {

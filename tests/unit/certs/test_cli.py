@@ -4,6 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from certs.authority import Authority
+from certs.cli import main
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Authority.create(tmp_path_factory.mktemp("pki")).directory
+
 
 def c5_certs(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -38,6 +48,30 @@ def test_what_is_not_right_is_two_lines_and_status_1(tmp_path: Path) -> None:
     failed = c5_certs("issue", "gateway", "pa-dar-0017", "--dir", "pki", folder=tmp_path)
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr == ("c5-certs: there is no certificate authority in pki\n  make one with: c5-certs init pki\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("broker", "c5-a"), "a broker's certificate names the hosts under which it is reached"),
+        (("gateway", "pa-dar-0017", "--host", "c5.example"), "a gateway has no host names"),
+        (("gateway", "PA/17"), "a gateway can't be named 'PA/17'"),
+        (("gateway", "pa-dar-0017", "--days", "0"), "a certificate can't be made for 0 days"),
+    ],
+)
+def test_what_no_authority_issues_is_wrong_usage(
+    authority: Path,
+    arguments: tuple[str, ...],
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["c5-certs", "issue", *arguments, "--dir", str(authority)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (2, "")
+    assert told.err.startswith(f"c5-certs: {what}\n  ")
 
 
 def test_a_role_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:

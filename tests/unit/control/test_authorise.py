@@ -1,15 +1,18 @@
 """Whose word counts, with real certificates."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gateway.control.authorise import KNOWN_MAX, Speakers
+from gateway.control import authorise
+from gateway.control.authorise import KNOWN_MAX, Receipted, Speakers
 from gateway.errors import Refused
 from gateway.event import Lane
 from gateway.signing import message
-from gateway.signing.certificate import Anchors
+from gateway.signing.certificate import Anchors, judge
 from gateway.signing.chains import encode_chain
 from gateway.signing.message import Centre, Receipt
 from tests.support.memory import Holder, make_holders
@@ -40,12 +43,12 @@ def test_a_receiver_s_receipt_counts_once_its_certificate_is_known(holders: Hold
     wire = _receipt(holders, "c5-a")
     assert speakers.receipt(wire, AT) == Refused("signed under a certificate that is not known")
     speakers.introduce("c5-a", encode_chain(holders[1]["c5-a"].chain), AT)
-    assert speakers.receipt(wire, AT) == RECEIPT
+    assert speakers.receipt(wire, AT) == Receipted(RECEIPT, "c5-a")
 
 
 def test_a_commander_s_receipt_and_an_unnamed_receiver_s_do_not_count(holders: Holders) -> None:
     speakers = _speakers(holders, "c5-b", introduced=("boss", "c5-a", "c5-b"))
-    assert speakers.receipt(_receipt(holders, "c5-b"), AT) == RECEIPT
+    assert speakers.receipt(_receipt(holders, "c5-b"), AT) == Receipted(RECEIPT, "c5-b")
     assert speakers.receipt(_receipt(holders, "boss"), AT) == Refused(
         "signed by the commander boss, which is no receiver"
     )
@@ -105,11 +108,44 @@ def test_a_certificate_that_has_ended_vouches_for_nothing_more(holders: Holders)
     assert isinstance(_speakers(holders).introduce("c5-a", encode_chain(holders[1]["c5-a"].chain), late), Refused)
 
 
+def test_a_chain_from_a_time_to_come_counts_once_our_clock_has_come_there(holders: Holders) -> None:
+    speakers = _speakers(holders)
+    early = AT - timedelta(days=4000)
+    assert isinstance(speakers.introduce("c5-a", encode_chain(holders[1]["c5-a"].chain), early), Refused)
+    assert speakers.receipt(_receipt(holders, "c5-a"), early) == Refused("signed under a certificate that is not known")
+    assert speakers.receipt(_receipt(holders, "c5-a"), AT) == Receipted(RECEIPT, "c5-a")
+
+
+def test_whoever_is_not_known_costs_one_judgement_of_a_chain_a_minute(
+    holders: Holders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[datetime] = []
+
+    def counted(chain: Sequence[bytes], anchors: Anchors, at: datetime, revocations: Any) -> Any:
+        judged.append(at)
+        return judge(chain, anchors, at, revocations)
+
+    monkeypatch.setattr(authorise, "judge", counted)
+    speakers = _speakers(holders)
+    early = AT - timedelta(days=4000)
+    for number in range(KNOWN_MAX):
+        speakers.introduce(f"c5-{number}", encode_chain(holders[1]["c5-a"].chain), early)
+    assert len(judged) == KNOWN_MAX
+    for second in (0, 1, 59):
+        assert isinstance(speakers.receipt(_receipt(holders, "c5-b"), early + timedelta(seconds=second)), Refused)
+    assert len(judged) == KNOWN_MAX, "nothing but time can change what came of it"
+    for second in (60, 61, 119):
+        assert isinstance(speakers.receipt(_receipt(holders, "c5-b"), early + timedelta(seconds=second)), Refused)
+    assert len(judged) == 2 * KNOWN_MAX
+    assert isinstance(speakers.receipt(_receipt(holders, "c5-b"), early - timedelta(days=1)), Refused)
+    assert len(judged) == 3 * KNOWN_MAX, "the clock was set back"
+
+
 def test_rubbish_in_any_topic_is_refused_and_changes_nothing(holders: Holders) -> None:
     speakers = _speakers(holders, introduced=("c5-a",))
     for rubbish in (b"", b"\x80", b"\x81\x40", b"\xd2\x84", b"\x9b\x7f" + b"\xff" * 7, b"\x81" * 4000):
         assert isinstance(speakers.introduce("c5-a", rubbish, AT), Refused)
         assert isinstance(speakers.receipt(rubbish, AT), Refused)
         assert isinstance(speakers.heartbeat(rubbish, AT), Refused)
-    assert speakers.receipt(_receipt(holders, "c5-a"), AT) == RECEIPT
+    assert speakers.receipt(_receipt(holders, "c5-a"), AT) == Receipted(RECEIPT, "c5-a")
     assert len(speakers._known) == 1 <= KNOWN_MAX

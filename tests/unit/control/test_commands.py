@@ -140,25 +140,33 @@ def test_a_certificate_that_has_ended_or_was_revoked_is_not_heard(people: People
 KEY = (b"thumb--1", b"sixteen bytes id")
 
 
+def obeyed(replies: Replies, key: tuple[bytes, bytes], until_us: int, now_us: int | None) -> None:
+    replies.begin(key, until_us, now_us)
+    replies.answered(key, b"done")
+
+
 def test_a_reply_is_had_again_by_its_own_signer_alone() -> None:
     replies = Replies()
     assert replies.had(KEY) is None
-    replies.keep(KEY, b"done", 100, 1)
+    assert KEY not in replies
+    replies.begin(KEY, 100, 1)
+    assert (KEY in replies, replies.had(KEY)) == (True, None), "under way"
+    replies.answered(KEY, b"done")
     assert replies.had(KEY) == b"done"
-    assert replies.had((b"thumb--2", KEY[1])) is None
+    assert (b"thumb--2", KEY[1]) not in replies
 
 
 def test_memory_full_of_commands_that_can_be_repeated_takes_no_other_until_one_has_expired() -> None:
     replies = Replies()
     for number in range(KEPT_MAX):
         assert replies.has_room(1)
-        replies.keep((b"t", number.to_bytes(2, "big")), b"done", 100 + number, 1)
+        obeyed(replies, (b"t", number.to_bytes(2, "big")), 100 + number, 1)
     assert not replies.has_room(100)
-    replies.keep((b"t", b"rejected"), b"rejected", None, 100)
+    replies.keep((b"t", b"rejected"), b"rejected", 100)
     assert replies.had((b"t", b"rejected")) is None, "a rejection takes nobody's place"
     assert not replies.has_room(None), "while expiry isn't judged, nothing has expired"
     assert replies.has_room(101)
-    replies.keep(KEY, b"done", 500, 101)
+    obeyed(replies, KEY, 500, 101)
     assert replies.had((b"t", b"\x00\x00")) is None
     assert replies.had((b"t", b"\x00\x01")) == b"done"
     assert replies.had(KEY) == b"done"
@@ -167,8 +175,20 @@ def test_memory_full_of_commands_that_can_be_repeated_takes_no_other_until_one_h
 def test_rejections_give_way_to_what_is_obeyed() -> None:
     replies = Replies()
     for number in range(KEPT_MAX + 10):
-        replies.keep((b"t", number.to_bytes(2, "big")), b"rejected", None, None)
+        replies.keep((b"t", number.to_bytes(2, "big")), b"rejected", None)
     assert replies.had((b"t", (9).to_bytes(2, "big"))) is None
     assert replies.has_room(None)
-    replies.keep(KEY, b"done", 100, None)
+    obeyed(replies, KEY, 100, None)
     assert replies.had(KEY) == b"done"
+
+
+def test_what_is_under_way_gives_way_to_nothing_though_it_has_expired() -> None:
+    replies = Replies()
+    for number in range(KEPT_MAX):
+        replies.begin((b"t", number.to_bytes(2, "big")), 100, 1)
+    assert not replies.has_room(10_000)
+    replies.answered((b"t", b"\x00\x07"), b"failed")
+    assert replies.has_room(10_000)
+    replies.begin(KEY, 20_000, 10_000)
+    assert (b"t", b"\x00\x07") not in replies
+    assert (b"t", b"\x00\x06") in replies

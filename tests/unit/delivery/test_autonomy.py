@@ -18,6 +18,14 @@ def test_the_rate_is_that_of_the_last_three_hours() -> None:
     assert rates.per_second(5 * 3600.0) == {ALARM: 0.0, STATUS: 0.0, TELEMETRY: 0.0}
 
 
+def test_a_step_ends_after_ten_minutes_sharp() -> None:
+    rates = Rates(now=0.0)
+    rates.signed(STATUS, 10_800, 0.0)
+    rates.signed(STATUS, 10_800, 600.0)
+    assert rates.per_second(10_800.0)[STATUS] == 2.0
+    assert rates.per_second(11_400.0)[STATUS] == 1.0, "of the two, the first is three hours old"
+
+
 def test_a_start_s_own_records_are_no_flood() -> None:
     rates = Rates(now=100.0)
     rates.signed(STATUS, 600, 100.1)

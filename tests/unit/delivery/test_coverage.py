@@ -77,6 +77,14 @@ def test_what_a_declaration_tells_c5_is_not_told_twice_until_c5_has_the_declarat
     assert coverage.untold(dropped) == [dropped], "should it ask all the same, it is told once more"
 
 
+def test_declarations_that_c5_has_are_not_kept() -> None:
+    coverage = Coverage()
+    for number in range(1, 100):
+        coverage.forgo([Run(Lane.TELEMETRY, 1, number, number)], by=(1, number))
+        coverage.add([Run(Lane.STATUS, 1, number, number)])
+    assert len(coverage._told) == 1
+
+
 def test_a_declaration_that_a_newer_one_replaces_leaves_nothing_untold() -> None:
     coverage = Coverage()
     coverage.forgo([Run(Lane.TELEMETRY, 1, 1, 9)], by=(1, 10))

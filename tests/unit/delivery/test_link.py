@@ -58,3 +58,36 @@ def test_a_heartbeat_that_was_heard_before_is_a_recording() -> None:
     assert watch.heartbeat("c5-a", 999_999, 183.0) is None
     assert watch.silent
     assert watch.heartbeat("c5-b", 500_000, 184.0) == Restored(93.0)
+
+
+def test_a_receiver_whose_clock_is_ahead_is_not_heard_and_is_heard_once_it_is_right() -> None:
+    watch = CentreWatch(profile=90, now=0.0)
+    noon = 43_200_000_000
+    assert watch.tick(90.0) == Silent(90.0)
+    assert watch.heartbeat("c5-a", noon + 3_600_000_000, 100.0, noon) is None
+    assert watch.silent
+    assert watch.heartbeat("c5-a", noon + 90_000_001, 101.0, noon) is None
+    assert watch.heartbeat("c5-a", noon + 10_000_000, 110.0, noon + 10_000_000) == Restored(110.0)
+    assert watch.heartbeat("c5-a", noon + 100_000_000, 111.0, noon + 10_000_000) is None
+    assert watch.heard_at == 111.0, "the profile's seconds ahead are allowed"
+
+
+def test_a_heartbeat_older_than_the_profile_is_a_recording() -> None:
+    watch = CentreWatch(profile=90, now=0.0)
+    noon = 43_200_000_000
+    assert watch.tick(90.0) == Silent(90.0)
+    assert watch.heartbeat("c5-a", noon - 90_000_001, 100.0, noon) is None
+    assert watch.silent
+    assert watch.heartbeat("c5-a", noon - 90_000_000, 101.0, noon) == Restored(101.0)
+
+
+def test_what_was_heard_before_our_clock_was_synchronised_does_not_silence_a_receiver() -> None:
+    watch = CentreWatch(profile=90, now=0.0)
+    noon = 43_200_000_000
+    watch.heartbeat("c5-a", noon + 3_600_000_000, 10.0)
+    watch.heartbeat("c5-a", noon, 20.0)
+    assert watch.heard_at == 10.0, "without a clock of our own, what is older than the last may be a recording"
+    watch.heartbeat("c5-a", noon + 20_000_000, 30.0, noon + 20_000_000)
+    assert watch.heard_at == 30.0
+    watch.heartbeat("c5-a", noon + 10_000_000, 40.0, noon + 30_000_000)
+    assert watch.heard_at == 30.0, "a recording is one all the same"

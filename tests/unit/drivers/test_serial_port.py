@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from firmware_sim.pty import PseudoTerminal
 from gateway.drivers.field_link import FieldLink
@@ -153,16 +153,18 @@ def test_half_a_frame_from_before_an_unplugging_is_not_completed_by_what_comes_a
     async def life() -> None:
         async with PseudoTerminal(tmp_path / "by-id") as line:
             told: list[str] = []
+            strange: list[int] = []
             link = FieldLink(
-                str(line.path), 115_200, frame=take, lost=lambda _reason: told.append("lost"),
+                str(line.path), 115_200, frame=take, noise=strange.append, lost=lambda _reason: told.append("lost"),
                 restored=lambda: told.append("restored"), random=lambda: 0.1,
             )  # fmt: skip
-            task = asyncio.create_task(link.run())
+            task = asyncio.create_task(link.run(lambda: None))
             await _until(lambda: link.port._port is not None)
             wire = framing.encode(b"whole frame")
             line.write(wire + b"\x05noise\x00" + framing.encode(b"abc") + wire[:6])
             await _until(lambda: link.noise == 2)
             assert (frames, link.frames) == ([b"whole frame", b"abc"], 1)
+            assert sum(strange) in (13, 14), "7 of noise and 7 of the frame that was none; no byte is there twice"
             line.replug()
             await _until(lambda: told == ["lost", "restored"])
             line.write(wire[6:] + wire)
@@ -171,4 +173,43 @@ def test_half_a_frame_from_before_an_unplugging_is_not_completed_by_what_comes_a
             task.cancel()
             await asyncio.wait([task])
 
+    asyncio.run(life())
+
+
+def test_what_an_abandoned_run_still_does_reaches_nobody_and_the_new_one_tells_that_the_line_is_back() -> None:
+    class Line:
+        """A line that is told by hand."""
+
+        def __init__(self, _device: str, _baud: int, **callbacks: Callable[..., None]) -> None:
+            self.trouble: str | None = None
+            self.told = callbacks
+            lines.append(self)
+
+        async def run(self, beat: Callable[[], None]) -> None:
+            beat()
+
+    async def life() -> None:
+        link = FieldLink(
+            "radio", 115_200, frame=lambda _body, _write: True, noise=noise.append, lost=told.append,
+            restored=lambda: told.append("restored"), random=lambda: 0.1, line=cast("Any", Line),
+        )  # fmt: skip
+        await link.run(lambda: None)
+        old = lines[-1]
+        old.told["lost"]("pulled out")
+        old.trouble = "pulled out"
+        await link.run(lambda: None)
+        new = lines[-1]
+        assert new is cast("Any", link.port)
+        assert new.trouble == "pulled out"
+        old.told["received"](b"\x05noise\x00")
+        old.told["restored"]()
+        old.told["lost"]("too late")
+        assert (told, noise, link.noise) == (["pulled out"], [], 0)
+        new.told["restored"]()
+        new.told["received"](b"\x05noise\x00")
+        assert (told, noise, link.noise) == (["pulled out", "restored"], [7], 1)
+
+    lines: list[Line] = []
+    told: list[str] = []
+    noise: list[int] = []
     asyncio.run(life())

@@ -135,6 +135,13 @@ def test_the_newest_event_that_c5_has_is_told_again_after_a_start() -> None:
     assert hear(session, 102, BEAT) == [Heard(BEAT, unproven=False)]
 
 
+def test_of_what_an_operator_has_seen_the_newest_8_are_told_again_after_a_start() -> None:
+    session = a_session(events={**dict.fromkeys(range(1, 11), 3), 11: 1}, highest_event=11)
+    beat, *acks = hear(session, 101, BEAT)
+    assert beat == Heard(BEAT, unproven=False)
+    assert [ack for _counter, _number, ack in acks] == [Ack(number, 3) for number in range(3, 11)]
+
+
 def test_nothing_is_sent_before_the_device_was_heard_and_it_is_told_then() -> None:
     session = a_session(events={7: 1}, highest_event=7)
     assert session.stage(7, 2) == []

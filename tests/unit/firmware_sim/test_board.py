@@ -4,7 +4,8 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from firmware_sim.board import Machine, Send, Told
+from firmware_sim.battery import Battery
+from firmware_sim.board import Happened, Machine, Send, Told
 from firmware_sim.flash import MemoryFlash, Reserved
 from gateway.fieldlink import actions as gateway_actions
 from gateway.fieldlink import framing, message, seal
@@ -239,3 +240,116 @@ def test_noise_and_frames_of_others_change_nothing() -> None:
     frame = seal.Cipher(LABEL.key).seal(header, message.encode(Heartbeat(1)))
     assert down(board, stranger.receive(header, frame, 0.0), 0.0) == []
     assert board.receive(b"\x00noise\x00" + b"x" * 5000 + b"\x00", 0.0) == []
+
+
+def nothing_refused(**but: int) -> dict[str, int]:
+    return {"asleep": 0, "garbled": 0, "others": 0, "forged": 0, "replayed": 0, "ignored": 0} | but
+
+
+def test_a_board_that_sleeps_hears_only_just_after_its_own_frame_and_learns_the_stage_then() -> None:
+    board, session = a_board(awake=0.5, heartbeat=60.0), a_session()
+    up(session, board.start(0.0), 0.0)
+    _, press = board.press(1, 1.0)
+    assert press[0] == Happened(1, 1)
+    up(session, press, 1.0)
+    session.recorded(1)
+    assert down(board, session.stage(1, 1), 1.4) == [Told(1, 1)]
+    missed = session.stage(1, 3)  # an operator acknowledged, when the radio was off
+    assert not board.listens(1.5)
+    assert down(board, missed, 1.5) == []
+    assert (board.indicator, board.refused) == (1, nothing_refused(asleep=len(wires(missed)[0])))
+    again = up(session, board.tick(60.0), 60.0)
+    assert down(board, again, 60.1) == [Told(1, 3)]
+    assert board.indicator == 3
+
+
+def test_half_a_frame_before_falling_asleep_does_not_spoil_the_next_one() -> None:
+    board, session = a_board(awake=0.5), a_session()
+    up(session, board.start(0.0), 0.0)
+    up(session, board.press(1, 0.0)[1], 0.0)
+    session.recorded(1)
+    [told] = wires(session.stage(1, 1))
+    assert board.receive(told[:9], 0.4) == []
+    assert board.receive(told[9:], 0.6) == []
+    up(session, board.press(1, 1.0)[1], 1.0)
+    session.recorded(2)
+    assert down(board, session.stage(2, 1), 1.1) == [Told(2, 1)]
+
+
+def test_a_battery_discharges_by_time_by_frame_and_by_load_and_is_said_to_be_low_once() -> None:
+    board = a_board(battery=Battery(2401.0, idle=3.6, frame=0.25), heartbeat=10.0)
+    said_of_it = [message for _, message in said(board.start(0.0))]
+    for beat in range(1, 200):
+        said_of_it += [message for _, message in said(board.tick(beat * 10.0))]
+        if board.unacknowledged:
+            break
+    assert said_of_it[-2] == EventMessage(1, 18, 0, 2399)
+    assert beat == 6  # 0.6 mV for a minute's idling, seven frames of 0.25
+    assert board.battery(2399, 71.0) == (None, [])
+    _, restored = board.battery(2980, 72.0)
+    assert said(restored)[-1][1] == EventMessage(2, 19, 0, 2980)
+
+
+def test_an_output_that_is_on_draws_on_the_battery() -> None:
+    board, session = a_board(battery=Battery(3000.0, load=360.0), heartbeat=10.0), a_session()
+    up(session, board.start(0.0), 0.0)
+    ordered = session.command(2, {1: 1, 2: True, 3: 300}, 0.0)
+    assert isinstance(ordered, tuple)
+    down(board, ordered[1], 0.0)
+    board.tick(10.0)
+    assert board.battery_mv == 2999
+
+
+def test_a_battery_that_falls_while_all_places_hold_alarms_is_told_later() -> None:
+    board = a_board(heartbeat=10.0)
+    board.start(0.0)
+    for _ in range(32):
+        board.press(1, 0.0)
+    assert board.battery(2300, 1.0) == (None, [])
+    session = a_session()
+    up(session, board.tick(2.0), 2.0)
+    session.recorded(1)
+    down(board, session.stage(1, 1), 2.0)
+    assert Happened(33, 18) in board.tick(10.0)
+
+
+def test_recordings_repeats_forgeries_and_the_words_of_others_move_nothing_and_each_is_counted() -> None:
+    board, session = a_board(), a_session()
+    up(session, board.start(0.0), 0.0)
+    up(session, board.press(1, 0.0)[1], 0.0)
+    session.recorded(1)
+    stored = session.stage(1, 1)
+    ordered = session.command(2, {1: 1, 2: True, 3: 300}, 0.0)
+    assert isinstance(ordered, tuple)
+    assert down(board, stored, 0.1) == [Told(1, 1)]
+    down(board, ordered[1], 0.1)
+    withheld = session.command(2, {1: 1, 2: False}, 0.2)
+    assert isinstance(withheld, tuple)
+    newer = session.command(3, {1: 5}, 0.3)
+    assert isinstance(newer, tuple)
+    down(board, newer[1], 0.3)
+
+    seen = board.orders.shown(0.5), board.indicator, len(board.orders.carried_out)
+    assert down(board, stored, 0.5) == []  # a recording of an answer
+    assert down(board, ordered[1], 0.5) == []  # and of a command
+    assert down(board, withheld[1], 0.5) == []  # one that was held back, and comes after a newer one
+    [body] = [opened(wire)[2] for wire in wires(session.stage(1, 2))]
+    for at in (6, 13, 14, -1):  # counter, number, payload, tag
+        forged = bytearray(body)
+        forged[at] ^= 1
+        assert board.receive(framing.encode(bytes(forged)), 0.5) == []
+    assert board.receive(wires(board.measure([], 0.5))[0], 0.5) == []  # its own echo
+    stranger = bytearray(body)
+    stranger[2:6] = bytes.fromhex("0c500043")
+    assert board.receive(framing.encode(bytes(stranger)), 0.5) == []
+    assert board.receive(b"\0noise\0", 0.5) == []
+    assert (board.orders.shown(0.5), board.indicator, len(board.orders.carried_out)) == seen
+    assert board.refused == nothing_refused(replayed=3, forged=4, others=2, garbled=1)
+
+
+def test_an_authentic_word_that_means_nothing_to_the_board_is_counted() -> None:
+    board = a_board()
+    [(counter, _)] = said(board.start(0.0))
+    header = seal.Header(15, seal.Direction.DOWN, LABEL.device, counter, 1)
+    assert board.receive(framing.encode(seal.Cipher(LABEL.key).seal(header, b"\xa0")), 0.1) == []
+    assert board.refused == nothing_refused(ignored=1)

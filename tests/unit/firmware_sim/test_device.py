@@ -80,7 +80,7 @@ class Ear:
         self._perform(device, self._sessions[device].stage(number, stage))
 
 
-def run(journey: Callable[[PseudoTerminal], Awaitable[None]], path: Path, **faults: Faults) -> None:
+def run(journey: Callable[[PseudoTerminal], Awaitable[None]], path: Path, **faults: Any) -> None:
     async def whole() -> None:
         async with asyncio.timeout(20), PseudoTerminal(path, **faults) as line:
             await journey(line)

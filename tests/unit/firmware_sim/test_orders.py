@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from firmware_sim.orders import Orders
+from firmware_sim.orders import Orders, Shown
 from gateway.fieldlink.message import Command, Result
 
 
@@ -17,6 +17,20 @@ def test_an_output_is_on_for_its_time() -> None:
     assert orders.output_on(4, 1e9)
     orders.obey(Command(3, 2, {1: 4, 2: False}), 201.0)
     assert not orders.output_on(4, 201.0)
+
+
+def test_what_was_commanded_is_to_be_seen_and_ends_by_itself() -> None:
+    orders = Orders()
+    assert orders.shown(0.0) == Shown("off", (), identifying=False)
+    commands = [Command(1, 1, {1: 3}), Command(2, 2, {1: 4, 2: True, 3: 30}), Command(3, 2, {1: 1, 2: True})]
+    commands.append(Command(4, 3, {1: 5}))
+    for command in [*commands, Command(4, 3, {1: 5}), Command(5, 2, {1: 9})]:
+        orders.obey(command, 100.0)
+    assert orders.carried_out == commands
+    assert orders.shown(104.9) == Shown("fast", (1, 4), identifying=True)
+    assert orders.shown(105.0) == Shown("fast", (1, 4), identifying=False)
+    assert orders.shown(130.0) == Shown("fast", (1,), identifying=False)
+    assert orders.how_many_on(130.0) == 1
 
 
 def test_a_repeated_number_is_answered_from_memory_and_not_carried_out_again() -> None:

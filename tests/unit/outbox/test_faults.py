@@ -340,7 +340,7 @@ def test_a_file_system_that_is_nearly_full_is_told_once_and_its_room_too(
             free = free_mb * MB
             looked = box._look_at
             box._look_at = 0.0
-            box._wake.set()
+            box._sleep.look()
             await until(lambda looked=looked: box._look_at > max(looked, 1.0), "a look")  # type: ignore[misc]
             assert told == expected
 

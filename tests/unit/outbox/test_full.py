@@ -52,7 +52,7 @@ class Gateway:
         start = box.start
         self.ordinals = {**start.epochs, start.epoch: start.ordinal}
         chains = {lane: Chain("gw-1", start.epoch, lane, start.heads.get(lane), SIGNER) for lane in Lane}
-        self.recorder = Recorder(chains, start.ordinal, box, lambda _age: (NOW_US, Clock(2, 5, 0)), None)
+        self.recorder = Recorder(chains, start.ordinal, box, lambda _age, _at_ns: (NOW_US, Clock(2, 5, 0)), None)
         self.coverage = Coverage(start.receipted, start.declared)
         self.storage = Storage("gw-1", self.recorder, self.coverage, self.ordinals)
         self.told: list[str] = []
@@ -79,7 +79,7 @@ class Gateway:
         async with asyncio.timeout(20):
             while box._pending.waiting or box._pending._covered or self._dropping:
                 box._pending.due = 0.0
-                box._wake.set()
+                box._sleep.look()
                 await asyncio.sleep(0.002)
 
     @property

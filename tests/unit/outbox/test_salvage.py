@@ -133,6 +133,38 @@ def test_an_alarm_is_durable_before_the_salvage_and_everything_comes_back(tmp_pa
     assert (tmp_path / SALVAGED).stat().st_mode & 0o777 == 0o600
 
 
+def test_telemetry_comes_back_last(tmp_path: Path) -> None:
+    async def history(life: Life) -> None:
+        await life.records(3 * ["measurement"], values={})
+        await _history(life)
+
+    live(tmp_path, history)
+    _damage(tmp_path, 1, bytes(PAGE))
+    lanes: list[Lane] = []
+
+    async def after(life: Life) -> None:
+        life.box.on_salvaged = lambda taken, _ordinals: lanes.extend(one.item.lane for one in taken)
+        await life.salvaged()
+
+    live_on(tmp_path, after)
+    assert sorted(lanes[:-3]) == [*6 * [ALARM], *3 * [STATUS]]
+    assert lanes[-3:] == 3 * [TELEMETRY]
+
+
+def test_a_stored_record_that_no_longer_verifies_isn_t_there_for_who_asks_for_its_number(tmp_path: Path) -> None:
+    live(tmp_path, _history)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as connection, connection:
+        (wire,) = connection.execute("SELECT cose FROM record WHERE lane = 1 AND sequence = 2").fetchone()
+        altered = wire.replace(b"door", b"roof")
+        connection.execute("UPDATE record SET cose = ? WHERE lane = 1 AND sequence = 2", (altered,))
+
+    async def asked(life: Life) -> Any:
+        items, complete = await life.box.read(Run(STATUS, 1, 1, 3))
+        return [item.sequence for item in items], complete
+
+    assert live_on(tmp_path, asked) == ([1, 3], True)
+
+
 def test_after_a_salvage_every_number_is_known_again(tmp_path: Path) -> None:
     live(tmp_path, _history)
     _damage(tmp_path, 1, bytes(PAGE))

@@ -18,8 +18,8 @@ from gateway.database import open_read_only
 from gateway.delivery.item import After, DeviceState, Entry, EventState, Item, Run
 from gateway.errors import StoreError
 from gateway.event import Lane
-from gateway.outbox import statements
-from gateway.outbox.inspect import FILE
+from gateway.outbox import statements, store
+from gateway.outbox.inspect import FILE, Waiting
 from gateway.outbox.pending import MEMORY_ALARMS_ONLY, MEMORY_MAX
 from gateway.outbox.statements import READ_ROWS
 from gateway.outbox.store import Outbox
@@ -28,6 +28,12 @@ from gateway.signing.message import Head
 ALARM, STATUS, TELEMETRY = Lane
 CHAIN = b"chain"
 T = TypeVar("T")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that failed is tried again twenty times a second: nothing here is about how long that takes."""
+    monkeypatch.setattr(store, "RETRY", 0.05)
 
 
 def _digest(wire: bytes) -> bytes:
@@ -242,6 +248,27 @@ def test_a_device_s_counters_and_event_are_in_its_record_s_transaction(tmp_path:
     start = _run(tmp_path, _start)
     assert start.devices == {"0c500042": _device(7, 3)}
     assert start.events == (EventState("0c500042", 3, ALARM, 1, 1, 1),)
+
+
+def test_that_an_operator_has_seen_an_event_is_in_its_record_s_transaction_and_no_receipt_lowers_it(
+    tmp_path: Path,
+) -> None:
+    async def story(box: Outbox) -> None:
+        await _stored(box, [1, 2], device=_device(7, 3), event_number=3)
+        await _stored(box, [1], STATUS, acknowledges=("0c500042", 3))
+        box.receipted([Run(ALARM, 1, 1, 1)])
+
+    _run(tmp_path, story)
+    assert _run(tmp_path, _start).events == (EventState("0c500042", 3, ALARM, 1, 1, 3),)
+
+
+def test_an_event_and_its_acknowledgement_in_one_transaction_are_both_there(tmp_path: Path) -> None:
+    async def story(box: Outbox) -> None:
+        box.append(_entry(box, 1, STATUS, acknowledges=("0c500042", 3)))
+        box.append(_entry(box, 1, device=_device(7, 3), event_number=3))
+
+    _run(tmp_path, story)
+    assert _run(tmp_path, _start).events == (EventState("0c500042", 3, ALARM, 1, 1, 3),)
 
 
 def test_the_window_of_event_numbers_is_the_highest_and_64_below_and_outlives_the_records(tmp_path: Path) -> None:
@@ -488,6 +515,25 @@ def test_a_store_that_can_t_be_opened_leaves_a_gateway_without_a_disk_until_it_c
     after = _run(tmp_path, _start)
     assert (after.start_count, after.ordinal) == (start.start_count + 1, start.ordinal + 1)
     assert after.heads[ALARM].epoch == start.epoch
+
+
+def test_without_a_disk_what_memory_holds_is_what_waits(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+
+    async def story(box: Outbox) -> None:
+        none = Waiting(0, 0, None)
+        assert await box.waiting() == {"alarm": none, "status": none, "telemetry": none}
+        for sequence, lane in ((1, ALARM), (2, ALARM), (1, STATUS)):
+            box.append(_entry(box, sequence, lane))
+        assert await box.waiting() == {
+            "alarm": Waiting(2, 600, None),
+            "status": Waiting(1, 300, None),
+            "telemetry": none,
+        }
+        box.receipted([Run(ALARM, box.start.ordinal, 1, 1)])
+        assert (await box.waiting())["alarm"] == Waiting(1, 300, None)
+
+    _run(tmp_path, story)
 
 
 def test_a_store_that_couldn_t_be_read_at_the_start_tells_its_epochs_once_it_can(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from gateway.errors import Refused
 from gateway.event import Lane
 from gateway.signing import export
 from gateway.signing.chains import CHAINS_MAX, decode_chains, encode_chains
-from gateway.signing.export import End, Header
+from gateway.signing.export import End, Header, Scrap
 from gateway.topics import Route
 
 ROUTE = Route("senafront", "yaviza", "gw-1")
@@ -79,16 +79,26 @@ def test_a_file_is_cut_into_the_same_items_however_it_is_read(size: int) -> None
     assert list(export.items(_in_pieces(b"".join(items), size))) == items
 
 
-def test_rubbish_ends_a_file_in_bounded_memory() -> None:
-    asked: list[int] = []
+@pytest.mark.parametrize("rubbish", [b"\x9f", b"\xd2", b"\x5b\xff", b"\xd2\x84", b"\x86\x69c5-export"])
+def test_rubbish_takes_bounded_memory_and_the_items_behind_it_are_found(rubbish: bytes) -> None:
+    record = bytes.fromhex("d284 41a0 a0 4161 5840") + bytes(64)
+    data = record + rubbish * 80_000 + record + export.end(2)
+    before, scrap, *behind = export.items(BytesIO(data).read)
+    assert (before, behind) == (record, [record, export.end(2)])
+    assert isinstance(scrap, Scrap)
+    assert (len(scrap.data), scrap.cut) == (export.ITEM_MAX + 1, False)
 
-    def read(most: int) -> bytes:
-        asked.append(most)
-        return b"\x9f" * most
 
-    items = list(export.items(read))
-    assert len(items) == 1
-    assert sum(asked) <= 2 * export.READ
+@pytest.mark.parametrize("size", [1, 7, 64, 100_000])
+def test_what_is_damaged_costs_itself_alone_however_the_file_is_read(size: int) -> None:
+    record = bytes.fromhex("d284 41a0 a0 4161 5840") + bytes(64)
+    damaged = record.replace(b"\x58\x40", b"\x58\x41")
+    header, lane, end = *parts(CHAIN), export.lane(Lane.STATUS), export.end(3)
+    data = b"".join([header, record, damaged, record, lane, damaged, end, header, lane, record[:-1]])
+    assert list(export.items(_in_pieces(data, size))) == [
+        header, record, Scrap(damaged, cut=False), record, lane, Scrap(damaged, cut=False), end, header, lane,
+        Scrap(record[:-1], cut=True),
+    ]  # fmt: skip
 
 
 def test_any_bytes_are_items_that_are_refused_or_read() -> None:
@@ -96,6 +106,5 @@ def test_any_bytes_are_items_that_are_refused_or_read() -> None:
     for _ in range(300):
         data = chance.randbytes(chance.randrange(200))
         found = list(export.items(BytesIO(data).read))
-        assert b"".join(found) == data
-        for item in found:
-            export.part(item)
+        assert b"".join(item.data if isinstance(item, Scrap) else item for item in found) == data
+        assert not any(isinstance(export.part(item), Refused) for item in found if isinstance(item, bytes))

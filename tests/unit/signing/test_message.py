@@ -89,3 +89,20 @@ def test_a_receipt_holds_no_more_than_64_entries_of_each_sort_over_all_lanes() -
 def test_a_missing_range_that_is_none_is_refused(entry: list[Any]) -> None:
     fields = {1: "gw-1", 2: 5, 3: {}, 4: {0: [entry]}}
     assert isinstance(decode("receipt", cbor2.dumps(fields, canonical=True)), Refused)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        (2, b"short", "a state without its epoch, time, or online or offline (keys 2 to 4)"),
+        (6, "v" * 65, "a state without its version or interval (keys 6, 7)"),
+        (7, 0, "a state without its version or interval (keys 6, 7)"),
+        (9, [3, 1], "a state without its order (key 9)"),
+        (9, [3, -1, 2], "a state without its order (key 9)"),
+        (10, ["a", "S"], "a state without its agency and site (key 10)"),
+        (8, [], "a state whose health is no map (key 8)"),
+    ],
+)
+def test_a_state_that_lacks_something_is_refused_with_what_it_lacks(key: int, value: object, reason: str) -> None:
+    fields = cbor2.loads(encode(MESSAGES[0])) | {key: value}
+    assert decode("state", cbor2.dumps(fields, canonical=True)) == Refused(reason)

@@ -1,5 +1,6 @@
 """Commands as a gateway obeys them: once, answered, recorded; and whatever else comes in their topic moves nothing."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from cryptography.x509 import load_der_x509_certificate
 from certs.authority import Authority
 from gateway.control.authorise import Speakers
 from gateway.control.replies import KEPT_MAX
+from gateway.errors import StoreError
 from gateway.event import Lane
 from gateway.signing import message
 from gateway.signing.certificate import Anchors
@@ -20,11 +22,13 @@ from gateway.signing.chains import encode_chain, encode_chains
 from gateway.signing.cose import Envelope, VerifyingKey, parse
 from gateway.signing.message import Command, Reply
 from gateway.signing.record import Clock as Quality
-from gateway.tasks.commands import RESEND_MAX, Commands
+from gateway.tasks.commands import Commands
+from gateway.tasks.orders.order import Answer, Done, Order, at_once, failed
+from gateway.tasks.orders.records import RESEND_MAX, Records
 from gateway.tasks.recorder import Recorder
 from gateway.tasks.said import Self
 from gateway.topics import Route
-from tests.support.memory import NOW_US, Clock, Holder, Store, read
+from tests.support.memory import NOW_US, Clock, Holder, Store, read, settle
 
 EPOCH = bytes.fromhex("0000000201020304")
 OLD = bytes.fromhex("00000001ffffffff")
@@ -60,7 +64,7 @@ class Life:
             {lane: Chain("gw-1", EPOCH, lane, None, own.signer) for lane in Lane},
             2,
             self.store,
-            lambda age_ms: (self.clock.now_us() - age_ms * 1000, Quality(2, 5, 0)),
+            lambda age_ms, _at_ns: (self.clock.now_us() - age_ms * 1000, Quality(2, 5, 0)),
             None,
         )
         speakers = Speakers("gw-1", people.anchors, ["*"])
@@ -70,17 +74,41 @@ class Life:
         self.said: list[bytes] = []
         route = Route("senafront", "yaviza", "gw-1")
         not_before = datetime(2026, 1, 1, tzinfo=UTC)
+        self.waiting: list[Answer] = []  # of devices that haven't answered
         self.commands = Commands(
             own=Self(route, EPOCH, 2, 2, own.signer, encode_chains([own.chain]), not_before, 30),
             speakers=speakers,
             commanders=("boss",),
             recorder=self.recorder,
             clock=self.clock,
-            resend=self.resend,
+            handlers={
+                "records.resend": at_once(Records(EPOCH, self.recorder, self.resend).resend),
+                "output.set": lambda _order, answer: self.waiting.append(answer),
+                "device.identify": self.mistake,
+                "gateway.restart": lambda _order, answer: answer(Done("done", then=lambda: self.said.append(b"then"))),
+            },
+            slow={"device.revoke": self.revoke, "config.apply": self.mistake_later},
         )
         self.commands.say = self.said.append
 
-    def resend(self, lane: Lane, epoch: bytes, first: int, last: int) -> tuple[int, int]:
+    @staticmethod
+    def mistake(order: Order, _answer: Answer) -> None:
+        raise KeyError(order.name)
+
+    @staticmethod
+    async def mistake_later(order: Order) -> Done:
+        if "toml" in order.arguments:
+            raise StoreError("the disk is full", "Make room.")
+        raise KeyError(order.name)
+
+    @staticmethod
+    async def revoke(order: Order) -> Done:
+        await asyncio.sleep(0)
+        return Done("done", noted={"device": order.arguments["device"]})
+
+    def resend(self, lane: Lane, epoch: bytes, first: int, last: int) -> tuple[int, int] | None:
+        if epoch not in {OLD, EPOCH}:
+            return None
         self.asked.append((lane, epoch, first, last))
         return 2, last - first - 1
 
@@ -182,16 +210,59 @@ def test_what_is_validly_signed_and_not_to_be_obeyed_is_rejected(
     assert life.recorded == [rejected(reason, command.name)]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["alarm.acknowledge", "output.set", "device.identify", "device.revoke", "maintenance.begin", "maintenance.end",
-     "config.apply", "certificate.renew", "gateway.restart"],
-)  # fmt: skip
-def test_a_name_that_is_still_to_come_is_rejected(people: People, name: str) -> None:
+def test_a_command_that_a_device_answers_later_is_replied_to_then_and_obeyed_once(people: People) -> None:
     life = Life(people)
-    life.give(replace(PING, name=name))
-    assert [reply.outcome for reply in life.replies] == ["rejected"]
-    assert life.asked == []
+    wanted = replace(PING, name="output.set")
+    life.give(wanted)
+    life.give(wanted)
+    life.give(wanted)
+    assert (life.moved, len(life.waiting)) == ((0, [], []), 1), "nothing is said until it is known"
+    life.clock.now += 15.0
+    (answer,) = life.waiting
+    answer(failed("the device didn't answer"))
+    reply = Reply("gw-1", ID, NOW_US + 15_000_000, "failed", "the device didn't answer")
+    assert life.replies == [reply]
+    assert life.recorded == [executed("output.set", reason="the device didn't answer")]
+    life.give(wanted)
+    assert life.said == [life.said[0]] * 2
+    answer(Done("done"))
+    assert (len(life.said), len(life.recorded), len(life.waiting)) == (2, 1, 1), "one answer, and that was it"
+
+
+def test_what_waits_for_a_disk_is_done_one_after_the_other_beside_what_does_not(people: People) -> None:
+    async def story(life: Life) -> None:
+        running = asyncio.create_task(life.commands.run())
+        life.give(replace(PING, name="device.revoke", arguments={"device": "0c500042"}))
+        life.give(replace(PING, name="config.apply", id=b"a second, 16 byt", arguments={"toml": ""}))
+        life.give(replace(PING, name="config.apply", id=b"a third one, 16b"))
+        life.give(replace(PING, id=b"not held up by i"))
+        await settle()
+        running.cancel()
+
+    life = Life(people)
+    asyncio.run(story(life))
+    assert [(reply.id, reply.outcome, reply.text) for reply in life.replies] == [
+        (b"not held up by i", "done", None),
+        (ID, "done", None),
+        (b"a second, 16 byt", "failed", "the disk is full. Make room."),
+        (b"a third one, 16b", "failed", "a mistake in the gateway's program: see its log"),
+    ]
+    assert life.recorded[1] == executed("device.revoke", device="0c500042")
+
+
+def test_a_mistake_of_ours_is_the_commander_s_to_know_and_ends_nothing(people: People) -> None:
+    life = Life(people)
+    life.give(replace(PING, name="device.identify"))
+    assert [reply.text for reply in life.replies] == ["a mistake in the gateway's program: see its log"]
+    life.give(replace(PING, id=b"and on it goes.."))
+    assert life.replies[-1].outcome == "done"
+
+
+def test_the_reply_is_on_its_way_before_what_ends_the_gateway(people: People) -> None:
+    life = Life(people)
+    life.give(replace(PING, name="gateway.restart"))
+    assert len(life.said) == 2
+    assert life.said[1] == b"then"
 
 
 def test_what_is_not_validly_signed_is_counted_and_moves_nothing(people: People) -> None:
@@ -202,7 +273,7 @@ def test_what_is_not_validly_signed_is_counted_and_moves_nothing(people: People)
     flipped = [wire[:at] + bytes([wire[at] ^ 1]) + wire[at + 1 :] for at in range(len(wire))]
     for forged in (*flipped, wire[:-1], wire + b"\x00", b"", b"\x80"):
         life.commands.arrived(forged)
-    assert life.commands.unsigned == 2 + len(wire) + 4
+    assert life.commands.counts["unsigned"] == 2 + len(wire) + 4
     assert life.moved == (0, [], [])
     life.commands.arrived(wire)
     assert [reply.outcome for reply in life.replies] == ["done"], "the same one unforged is obeyed"
@@ -258,7 +329,7 @@ def test_records_are_asked_for_by_lane_epoch_and_range_and_the_reply_says_what_b
     [
         {"lane": "alarm"}, {"lane": 3}, {"lane": -1}, {"lane": True}, {"lane": None}, {"epoch": OLD.hex()},
         {"epoch": OLD[:7]}, {"from": 0}, {"from": "1"}, {"from": 4}, {"to": 2**53}, {"to": None}, {"to": True},
-        {"from": 1, "to": RESEND_MAX + 1}, {"epoch": EPOCH},
+        {"from": 1, "to": RESEND_MAX + 1}, {"epoch": EPOCH}, {"epoch": b"unknown."},
     ],
 )  # fmt: skip
 def test_arguments_that_are_none_fail_and_move_nothing(people: People, wrong: dict[str, Any]) -> None:
@@ -276,8 +347,17 @@ def test_the_largest_range_is_taken(people: People) -> None:
     assert life.ask(lane=0, epoch=OLD, **{"from": 1, "to": RESEND_MAX}).outcome == "done"
 
 
-def test_a_command_with_no_arguments_where_some_are_needed_fails(people: People) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (None, "lane must be a lane's number (c5-receiver command: its name)"),
+        ({"lane": 0}, "epoch must be the 8 bytes of an epoch (c5-receiver command: 16 hex digits)"),
+        ({"lane": 0, "epoch": OLD}, "from and to must be sequences, from 1 on and in this order"),
+        ({"lane": 0, "epoch": b"unknown.", "from": 1, "to": 1}, "this gateway knows no such epoch"),
+    ],
+)
+def test_who_leaves_out_an_argument_is_told_which(people: People, arguments: Any, reason: str) -> None:
     life = Life(people)
-    life.give(replace(PING, name="records.resend"))
-    assert [reply.outcome for reply in life.replies] == ["failed"]
+    life.give(replace(PING, name="records.resend", arguments=arguments))
+    assert life.replies == [Reply("gw-1", ID, NOW_US, "failed", reason)]
     assert life.asked == []

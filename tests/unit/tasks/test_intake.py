@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from random import Random
+from unittest import mock
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,7 +11,9 @@ from gateway.delivery.item import DeviceState, EventState, Run
 from gateway.errors import C5Error
 from gateway.event import UNPROVEN, Lane, Position
 from gateway.fieldlink import framing, seal
+from gateway.fieldlink.actions import Action
 from gateway.fieldlink.framing import Frame
+from gateway.fieldlink.session import DeviceSession
 from gateway.registry.devices import Device
 from gateway.signing.chain import Chain
 from gateway.signing.cose import Signer
@@ -31,9 +34,9 @@ class Line:
     def __init__(self, *, state: DeviceState | None = None, events: tuple[EventState, ...] = ()) -> None:
         self.clock, self.store = Clock(), Store()
         signer = Signer(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32), b"thumb678")
-        recorder = Recorder(
+        self.recorder = recorder = Recorder(
             {lane: Chain("gw-1", b"epoch--2", lane, None, signer) for lane in Lane}, 2, self.store,
-            lambda age_ms: (NOW_US - age_ms * 1000, Quality(2, 5, 0)), None,
+            lambda age_ms, _at_ns: (NOW_US - age_ms * 1000, Quality(2, 5, 0)), None,
         )  # fmt: skip
         self.intake = Intake("gw-1", recorder, self.store, self.clock, Random(7).randbytes)
         self.device = Device(ID, "C5-BTN", KEY, "lobby", Position(1, 2))
@@ -338,3 +341,28 @@ def test_a_receipt_for_a_million_records_finds_the_one_that_is_awaited() -> None
     line.press(5)
     line.intake.receipted([Run(Lane.ALARM, 2, 1, 10**12)])
     assert line.told() == [(8, {1: 5, 2: 2})]
+
+
+def test_a_tick_asks_only_devices_that_a_command_is_out_to() -> None:
+    line = Line(state=KNOWN)
+    for number in range(1, 33):
+        line.intake.enrol(Device(f"0c51{number:04x}", "C5-BTN", KEY, "hall", None))
+    asked: list[str] = []
+    tick = DeviceSession.tick
+
+    def noted(self: DeviceSession, now: float) -> list[Action]:
+        asked.append(self.device)
+        return tick(self, now)
+
+    with mock.patch.object(DeviceSession, "tick", noted):
+        now = line.clock.monotonic()
+        line.intake.tick(now)
+        line.press(5)
+        line.intake.tick(now)
+        assert asked == []
+        line.intake.identify(ID)
+        for wait in (1.0, 3.0, 7.0, 15.0):
+            line.intake.tick(now + wait)
+        assert asked == [ID] * 4
+        line.intake.tick(now + 16.0)
+        assert asked == [ID] * 4, "it answered nothing, and was given up"

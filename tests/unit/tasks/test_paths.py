@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.delivery.timing import LATE
 from gateway.errors import LinkError
 from gateway.event import Lane
 from gateway.signing.record import Record
@@ -136,12 +137,25 @@ def test_an_idle_path_that_fails_is_reported_on_the_one_that_carries(holders: Ho
         (failed,) = records(life.broker, "a", "link.failed")
         assert failed.data is not None
         assert failed.data["broker"] == "b"
+        assert life.uplink.failed == {"b": life.uplink.paths[1].troubles["link"]}, "what a state says of it"
         await back(life.broker, "b")
         (restored,) = records(life.broker, "a", "link.restored")
         assert restored.data == {"broker": "b"}
-        assert life.uplink.troubles == []
+        assert (life.uplink.troubles, life.uplink.failed) == ([], {})
 
     live(holders, story, brokers=["a", "b"])
+
+
+def test_what_a_state_says_of_links_that_failed_is_bounded(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        for path in life.uplink.paths:
+            path.troubles["link"] = "r" * 5000
+            path.troubles["centre"] = "silent"
+        del life.uplink.paths[0].troubles["link"]
+        assert list(life.uplink.failed) == [f"{n}".ljust(260, "b") for n in range(1, 9)]
+        assert set(life.uplink.failed.values()) == {"r" * 200}
+
+    live(holders, story, brokers=[f"{n}".ljust(300, "b") for n in range(10)])
 
 
 def test_alarms_on_all_paths_go_to_every_broker_at_once_and_nothing_else_does(holders: Holders) -> None:
@@ -175,6 +189,17 @@ def test_an_alarm_that_is_not_acknowledged_takes_the_other_path_too(holders: Hol
         life.press()
         await settle()
         assert ("panic.pressed", 3) not in broker.events(ALARMS, "b")
+
+    live(holders, story, brokers=["a", "b"])
+
+
+def test_a_path_looks_at_an_alarm_by_itself_when_that_is_late(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        await life.passes(2)  # a state may go out at once: its answer would be an occasion to look, and none comes
+        life.broker.black_holes.add("a")
+        life.press()
+        await settle()
+        assert life.uplink.paths[0]._due == life.clock.now + LATE
 
     live(holders, story, brokers=["a", "b"])
 

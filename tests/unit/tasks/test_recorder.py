@@ -27,7 +27,7 @@ def _recorder(store: Store, offered: Callable[[Item], None] = lambda _item: None
         {lane: Chain("gw-1", EPOCH, lane, BEFORE if lane is Lane.ALARM else None, SIGNER) for lane in Lane},
         2,
         store,
-        lambda age_ms: (NOW_US - age_ms * 1000, Clock(2, 5, 60_000 - age_ms)),
+        lambda age_ms, _at_ns: (NOW_US - age_ms * 1000, Clock(2, 5, 60_000 - age_ms)),
         SITE,
     )
     recorder.offer = offered

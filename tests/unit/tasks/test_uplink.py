@@ -10,7 +10,7 @@ from gateway.signing import message
 from gateway.signing.chain import Chain
 from gateway.signing.message import Receipt
 from gateway.signing.record import Clock as Quality
-from gateway.tasks import said
+from gateway.tasks import downlink, said
 from gateway.tasks.said import RECORD_TYPE, SEQUENCE_TYPE
 from tests.support.memory import C5, NOW_US, Broker, make_holders, settle
 from tests.support.uplink import EPOCH, OLD, RECEIPT, ROUTE, Holders, Life, live
@@ -164,6 +164,46 @@ def test_the_broker_s_window_is_never_burst_whatever_is_signed(holders: Holders)
             await settle()
         assert [sequence for _type, sequence in broker.events()] == list(range(1, 41))
         assert not broker.connection.burst
+
+    live(holders, story, broker)
+
+
+@pytest.mark.parametrize("receive_maximum", [1, 2, 3, 4, 5])
+def test_in_the_smallest_window_everything_arrives_and_an_alarm_finds_a_slot(
+    holders: Holders, receive_maximum: int
+) -> None:
+    broker = Broker(receive_maximum=receive_maximum)
+    broker.acknowledges = False
+
+    async def answered() -> None:
+        while broker.connection.unanswered:
+            broker.connection.acknowledge()
+            await settle()
+
+    async def story(life: Life) -> None:
+        for _ in range(5):
+            life.recorder.record(Event("measurement", "0c500042", data={"values": {"temperature_c": 21.0}}))
+            life.trouble()
+            life.uplink.reply(b"to a command")
+            await life.passes(31)
+            if receive_maximum > 1:
+                assert len(broker.connection.unanswered) < receive_maximum, "a slot is left"
+                life.press()
+                assert broker.log[-1].channel == "event/alarm"
+            else:
+                life.press()
+            await answered()
+            life.receipt()
+            await settle()
+        assert not broker.connection.burst
+        assert len(broker.connections) == 1
+        for channel in ("event/alarm", "event/status", "event/telemetry"):
+            assert {sequence for _type, sequence in broker.events(channel)} == set(range(1, 6)), channel
+        channels = [published.channel for published in broker.log]
+        assert channels.count("certificates") == 1
+        assert channels.count("reply") == 5
+        assert channels.count("state") >= 5
+        assert life.uplink.troubles == []
 
     live(holders, story, broker)
 
@@ -465,6 +505,22 @@ def test_a_repeated_receipt_is_believed_and_shows_no_life(holders: Holders) -> N
     live(holders, story)
 
 
+def test_a_receiver_whose_clock_is_ahead_does_not_make_another_s_receipts_recordings(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.clock.source = 0  # ours says nothing
+        life.press()
+        ahead = Receipt("gw-1", NOW_US + 3_600_000_000, {ALARM: [(EPOCH, 1)]})
+        life.broker.connection.say(RECEIPT, life.c5.holder.signer.sign("receipt", message.encode(ahead)))
+        other = C5(life.people["c5-b"], "gw-1", life.clock)
+        other.introduce(life.broker.connection)
+        for _ in range(12):
+            await life.passes(10)
+            other.receipt(life.broker.connection, RECEIPT, {ALARM: [(EPOCH, 1)]})
+        assert life.uplink.troubles == []
+
+    live(holders, story)
+
+
 def test_refused_receipts_of_many_kinds_are_one_record_a_minute(holders: Holders) -> None:
     async def story(life: Life) -> None:
         for number in range(12):
@@ -487,5 +543,42 @@ def test_what_c5_lacks_of_a_store_that_was_lost_is_declared_lost_once(holders: H
             {"lane": 0, "ranges": [[strange, 1, 3], [strange, 5, 5]], "count": 4, "reason": "lost"}
         ]
         assert {r.sequence for r in declared if r.type == "records.unavailable"} == {1}, "told until it is receipted"
+
+    live(holders, story)
+
+
+def test_of_a_record_that_was_declared_lost_nobody_hears_that_c5_has_it(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        told: list[Run] = []
+        life.uplink.downlink.on_receipted = told.extend
+        for _ in range(3):
+            life.press()
+        await settle()
+        del life.store.entries[1]  # it can't be read any more
+        life.receipt(missing={ALARM: [(EPOCH, 2, 2)]})
+        await settle()
+        (entry,) = [entry for entry in life.store.entries if entry.item.lane is STATUS]
+        assert entry.drops == (Run(ALARM, 2, 2, 2),), "nor after the next start"
+        await life.passes(10)
+        life.receipt()
+        assert [run for run in told if run.lane is ALARM] == [Run(ALARM, 2, 1, 1), Run(ALARM, 2, 3, 3)]
+        assert [run for run in life.store.receipts if run.lane is ALARM] == [Run(ALARM, 2, 1, 1), Run(ALARM, 2, 3, 3)]
+
+    live(holders, story)
+
+
+def test_what_is_remembered_as_declared_is_bounded(holders: Holders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downlink, "UNKNOWN_MAX", 3)
+
+    async def story(life: Life) -> None:
+        for number in range(5):
+            life.receipt(up_to={}, missing={ALARM: [(b"strange!", 2 * number + 1, 2 * number + 1)]})
+            await life.passes(61)
+        assert len(life.uplink.downlink._unknown) == 3
+        before = life.recorder.sequence(STATUS)
+        life.receipt(up_to={}, missing={ALARM: [(b"strange!", 9, 9)]})
+        assert life.recorder.sequence(STATUS) == before, "it is being told"
+        life.receipt(up_to={}, missing={ALARM: [(b"strange!", 1, 1)]})
+        assert life.recorder.sequence(STATUS) == before + 1, "told once more, rather than remembered for good"
 
     live(holders, story)

@@ -1,0 +1,129 @@
+"""What C5 has set from afar, and how it goes together with the technician's file (docs/decisions/0036).
+
+    /etc/c5-gateway/gateway.toml    the technician's: who this gateway is, its keys, its brokers, whom it obeys
+    <state_dir>/applied.toml        C5's: laid over it, key by key; a list ([[port]]) takes the place of a list
+
+We never write the technician's file, and C5 never reaches those of its keys that would give the gateway away. What C5
+applies takes the place of what it applied before; an empty text takes it back. Should the two not go together any more,
+because the technician's was changed, the gateway starts by that alone, and says so.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.config import GatewaySettings, checked
+from gateway.errors import SettingsError, StoreError
+from gateway.settings import read_toml
+from gateway.text import _
+
+FILE: Final = "applied.toml"
+FORBIDDEN: Final = frozenset(
+    {"identity", "broker", "gateway.id", "gateway.state_dir", "delivery.receivers", "delivery.commanders"}
+)
+TEXT_MAX: Final = 12_000  # bytes: what a command has room for
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings to run by, and what of them C5 has applied."""
+
+    path: Path
+    settings: GatewaySettings
+    keys: tuple[str, ...] = ()  # that C5 has applied
+    sha256: str | None = None  # of its text; None: nothing is applied
+    refused: str | None = None  # why what it applied is not used
+
+    def glance(self) -> dict[str, Any]:
+        """Return what `status` shows of it."""
+        return {"sha256": self.sha256, "keys": list(self.keys), "refused": self.refused}
+
+    def apply(self, text: str) -> str:
+        """Put this in the place of what C5 applied before, for the next start; return its SHA-256.
+
+        Raises SettingsError if the gateway would not run by it, and StoreError if it can't be written: then nothing
+        has changed.
+        """
+        _combined(read_toml(self.path), _read(text), self.path)
+        place = self.settings.gateway.state_dir / FILE
+        try:
+            _replace(place, text.encode())
+        except OSError as error:
+            raise StoreError(
+                _("{path} can't be written: {error}").format(path=place, error=error.strerror),
+                _("Check that the disk has room and is not read-only."),
+            ) from error
+        return sha256(text.encode()).hexdigest()
+
+
+def load(path: Path) -> Loaded:
+    """Read the technician's file, or raise SettingsError; and what C5 has laid over it, if the two go together."""
+    tables = read_toml(path)
+    settings = checked(tables, path)
+    place = settings.gateway.state_dir / FILE
+    try:
+        text = place.read_bytes().decode()
+    except FileNotFoundError:
+        return Loaded(path, settings)
+    except (OSError, UnicodeDecodeError) as error:
+        return Loaded(path, settings, refused=str(error))
+    try:
+        over = _read(text)
+        combined = _combined(tables, over, path)
+    except SettingsError as error:
+        return Loaded(path, settings, refused=error.what)
+    return Loaded(path, combined, tuple(_keys(over)), sha256(text.encode()).hexdigest() if over else None)
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Read what C5 sends; raises SettingsError."""
+    if len(text.encode()) > TEXT_MAX:
+        raise SettingsError(_("toml: at most {max} bytes").format(max=TEXT_MAX))
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(_("toml: this is not TOML: {reason}").format(reason=error)) from error
+
+
+def _combined(tables: dict[str, Any], over: dict[str, Any], path: Path) -> GatewaySettings:
+    """Return the settings of both; raises SettingsError."""
+    forbidden = sorted(FORBIDDEN & {*over, *_keys(over)})
+    if forbidden:
+        raise SettingsError(_("{keys}: only a technician can set this").format(keys=", ".join(forbidden)))
+    return checked(_laid_over(tables, over), path)
+
+
+def _laid_over(tables: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _laid_over(tables[key], value) if isinstance(value, dict) and isinstance(tables.get(key), dict) else value
+        for key, value in over.items()
+    }
+    return {**tables, **both}
+
+
+def _keys(over: dict[str, Any]) -> Iterator[str]:
+    """Yield what is set: `table.key`, or the name of a list of tables."""
+    for table, value in over.items():
+        if isinstance(value, dict):
+            yield from (f"{table}.{key}" for key in value)
+        else:
+            yield table
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file durably, whole or not at all."""
+    new = path.with_suffix(".new")
+    with new.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,70 @@
+"""Which command does what: each name of wire.md, connected with the part that carries it out."""
+
+from typing import TYPE_CHECKING
+
+from gateway import status
+from gateway.control.authorise import Speakers
+from gateway.control.maintenance import Maintenance
+from gateway.errors import SettingsError
+from gateway.tasks.commands import Commands
+from gateway.tasks.orders import service
+from gateway.tasks.orders.alarms import Alarms
+from gateway.tasks.orders.field import Field
+from gateway.tasks.orders.maintenance import Works
+from gateway.tasks.orders.order import at_once
+from gateway.tasks.orders.records import Records
+from gateway.tasks.orders.service import Service
+from gateway.tasks.said import Self
+from gateway.text import _
+
+if TYPE_CHECKING:
+    from gateway.app import App
+
+
+def works(app: "App") -> Works:
+    """Make what begins and ends maintenance."""
+    name = app.settings.gateway.id
+    return Works(
+        name,
+        Maintenance(name),
+        app.recorder,
+        app.world.clock,
+        lambda source: source in app.intake or source in app.contacts.inputs,
+    )
+
+
+def commands(app: "App", own: Self, speakers: Speakers) -> Commands:
+    """Make what obeys commanders."""
+    name, start, recorder = own.route.gateway, app.outbox.start, app.recorder
+    ordinals = {**start.epochs, start.epoch: start.ordinal}
+
+    async def apply(toml: str) -> str:
+        if app.loaded is None:
+            raise SettingsError(_("this gateway has no settings file"))
+        return await app.world.beside(app.loaded.apply, toml)
+
+    async def revoke(device: str) -> None:
+        await app.world.beside(app.registry.revoke, device)
+        await status.reload_devices(app)
+
+    alarms = Alarms(own, ordinals, app.intake, app.contacts.inputs, recorder)
+    field = Field(name, app.intake, app.contacts.outputs)
+    itself = Service(name, recorder, apply=apply, revoke=revoke, restart=app.restart)
+    return Commands(
+        own=own,
+        speakers=speakers,
+        commanders=app.settings.delivery.commanders,
+        recorder=recorder,
+        clock=app.world.clock,
+        handlers={
+            "alarm.acknowledge": at_once(alarms.acknowledge),
+            "records.resend": at_once(Records(start.epoch, recorder, app.uplink.downlink.resend).resend),
+            "output.set": field.set_output,
+            "device.identify": field.identify,
+            "maintenance.begin": at_once(app.works.begin),
+            "maintenance.end": at_once(app.works.end),
+            "certificate.renew": service.renew,
+            "gateway.restart": itself.restart,
+        },
+        slow={"config.apply": itself.apply_settings, "device.revoke": itself.revoke_device},
+    )

@@ -1,0 +1,72 @@
+"""Troubles that last: each is told once, and its end once, over any number of restarts.
+
+That a trouble was told is stored in the transaction of the record that tells it. What could not be recorded (memory
+stands in for a disk, and is full) was not told, and the caller tries again.
+
+What died beside its commit is not known after the start: such a trouble is told again if it still lasts. Notes without
+a record (`keep`) are what a device is like: how often it is heard, whether it judges its battery.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from gateway.delivery.item import Note
+from gateway.event import Event, Lane
+
+if TYPE_CHECKING:
+    from gateway.tasks.recorder import Recorder
+    from gateway.tasks.store import Store
+
+
+class Standing:
+    """What was told and has not ended. A trouble's name is the type of the record that began it."""
+
+    def __init__(self, recorder: "Recorder", store: "Store", notes: Iterable[Note]) -> None:
+        self._recorder = recorder
+        self._store = store
+        self._values: dict[str, dict[str, int]] = {}  # by source
+        for note in notes:
+            if note.value is not None:
+                self._values.setdefault(note.source, {})[note.what] = note.value
+
+    def value(self, source: str, what: str) -> int | None:
+        """Return what is noted of a source; None if it isn't."""
+        return self._values.get(source, {}).get(what)
+
+    def begin(self, event: Event, value: int = 0) -> bool:
+        """Tell a trouble, unless it is told; return whether it is now."""
+        return self.value(event.source, event.type) is not None or self._tell(event, event.type, value)
+
+    def end(self, event: Event, trouble: str) -> bool:
+        """Tell a trouble's end, if its beginning was told; return whether nothing of it is left to be told."""
+        return self.value(event.source, trouble) is None or self._tell(event, trouble, None)
+
+    def say(self, event: Event) -> bool:
+        """Tell what has no end; return whether there was room."""
+        return self._store.room(Lane.STATUS) and self._recorder.record(event) is not None
+
+    def keep(self, source: str, what: str, value: int | None) -> None:
+        """Note something without a record: it is durable soon."""
+        note = Note(source, what, value)
+        self._note(note)
+        self._store.remember((), (note,))
+
+    def forget(self, source: str) -> None:
+        """A device is enrolled no more; the store forgets it by itself."""
+        self._values.pop(source, None)
+
+    def _tell(self, event: Event, trouble: str, value: int | None) -> bool:
+        if not self._store.room(Lane.STATUS):
+            return False
+        note = Note(event.source, trouble, value)
+        if self._recorder.record(event, notes=(note,)) is None:
+            return False
+        self._note(note)
+        return True
+
+    def _note(self, note: Note) -> None:
+        values = self._values.setdefault(note.source, {})
+        if note.value is None:
+            values.pop(note.what, None)
+        else:
+            values[note.what] = note.value

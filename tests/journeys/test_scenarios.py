@@ -1,0 +1,197 @@
+"""The scenarios of firmware_sim, against real processes: each fault is the right record, once, in the right lane."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from firmware_sim import preload
+from firmware_sim.labels import kept_label
+from firmware_sim.play import Run
+from firmware_sim.scenario import find, load
+from gateway.event import LANE_NAMES
+from tests.support.operator import Operator
+from tests.support.world import GATEWAY, Counted, World, enrol, until
+
+# What every site tells of itself, whatever happens in the field.
+OF_ITSELF = {"gateway.started", "gateway.stopping", "device.joined", "measurement", "link.failed", "link.restored"}
+BY_THE_MINUTE = {"device.unknown"}  # one record a minute, for as long as the stranger goes on
+SHORT = """
+[supervision]
+jam_s = 5
+jam_clear_s = 5
+stuck_s = 10
+"""
+
+LIGHT = 18  # the GPIO line of the light at the bar
+
+Told = dict[tuple[str, str, str], int]  # lane, type, source: how often
+
+
+@contextlib.asynccontextmanager
+async def site(
+    folder: Path, authority: Path, name: str, *, tables: str = "", speed: float = 1.0
+) -> AsyncIterator[tuple[World, Run]]:
+    """A gateway on the lines of a scenario, its devices enrolled, and C5; nothing has happened yet."""
+    world = World(folder, authority, boards=0, tables=tables)
+    field = folder / "field"
+    field.mkdir()
+    async with Run(load(find(name)), field, gateway=world.gateway, speed=speed) as run:
+        world.ledger = run.ledger
+        world.gateway.settings = replace(
+            world.gateway.settings, ports={port: line.path for port, line in run.lines.items()}
+        )
+        if run.chips:
+            world.gateway.environment |= preload.environment(folder)
+        world.gateway.state_dir.mkdir(parents=True)
+        for device in run.boards.keys() - run.strangers:
+            model = run.boards[device].machine.label.model
+            enrol(world.gateway.state_dir, kept_label(field / f"{device}.label", device, model))
+        async with world:
+            await world.connected()
+            yield world, run
+
+
+def told(world: World) -> Told:
+    """Return what C5 was told of the field, each happening once, on whichever lane it came."""
+    return dict(
+        Counter(
+            (LANE_NAMES[held.lane], held.type, held.source)
+            for held in world.receiver.held()
+            if held.type not in OF_ITSELF | BY_THE_MINUTE and not held.repeated
+        )
+    )
+
+
+def missing(world: World, expected: Told) -> Told:
+    found = told(world)
+    return {what: count for what, count in expected.items() if found.get(what, 0) < count}
+
+
+async def all_told(world: World, expected: Told, within: float = 30.0) -> None:
+    """Wait until C5 has all of it, and see that it has nothing else."""
+    with contextlib.suppress(AssertionError):
+        await until(lambda: not missing(world, expected), "every fault at C5", within, every=0.2)
+    assert told(world) == expected
+
+
+def test_each_fault_in_the_lobby_arrives_as_the_right_record_once_in_the_right_lane(
+    tmp_path: Path, authority: Path, counted: Counted
+) -> None:
+    tables = f"""{SHORT}
+[delivery]
+commanders = ["operator"]
+
+[[input]]
+name = "bar"
+chip = "{tmp_path}/field/gpiochip0"
+line = 17
+on = "panic.pressed"
+off = "panic.released"
+active_low = true
+bias = "pull-up"
+debounce_ms = 30
+indicator = "bar-light"
+
+[[output]]
+name = "bar-light"
+chip = "{tmp_path}/field/gpiochip0"
+line = {LIGHT}
+kind = "led"
+"""
+
+    async def journey() -> None:
+        async with asyncio.timeout(110), site(tmp_path, authority, "lobby", tables=tables) as (world, run):
+            async with Operator(world, looks_at={"0c500003", "bar"}) as operator:
+                assert await run.play()
+                await until(lambda: len(operator.told) == 2, "two alarms acknowledged")
+            (sleeper,) = (press for press in run.ledger.presses if (press.device, press.kind) == ("0c500003", 1))
+            await run.boards["0c500003"].stage(sleeper.event, 3)  # at a heartbeat: its radio was off
+            await all_told(
+                world,
+                {
+                    ("alarm", "panic.pressed", "0c500001"): 2,
+                    ("status", "panic.released", "0c500001"): 1,
+                    ("status", "device.stuck", "0c500001"): 1,
+                    ("status", "device.replayed", "0c500001"): 1,
+                    ("status", "device.unauthenticated", "0c500001"): 1,
+                    ("alarm", "panic.silent", "0c500002"): 3,
+                    ("alarm", "tamper.opened", "0c500002"): 1,
+                    ("status", "tamper.closed", "0c500002"): 1,
+                    ("alarm", "panic.pressed", "0c500002"): 1,
+                    ("alarm", "panic.pressed", "0c500003"): 1,
+                    ("status", "battery.low", "0c500003"): 1,
+                    ("status", "battery.restored", "0c500003"): 1,
+                    ("status", "device.lost", "0c500003"): 1,
+                    ("status", "device.restored", "0c500003"): 1,
+                    ("status", "power.lost", "0c500004"): 1,
+                    ("status", "power.restored", "0c500004"): 1,
+                    ("status", "device.lost", "0c500004"): 1,
+                    ("status", "device.restored", "0c500004"): 1,
+                    ("alarm", "panic.pressed", "0c500005"): 70,
+                    ("status", "device.chattering", "0c500005"): 1,
+                    ("status", "port.lost", "radio"): 1,
+                    ("status", "port.restored", "radio"): 1,
+                    ("status", "radio.jammed", "radio"): 1,
+                    ("status", "radio.cleared", "radio"): 1,
+                    ("alarm", "panic.pressed", "bar"): 1,
+                    ("status", "panic.released", "bar"): 1,
+                    ("status", "alarm.acknowledged", "0c500003"): 1,
+                    ("status", "alarm.acknowledged", "bar"): 1,
+                    ("status", "command.executed", GATEWAY): 2,
+                },
+            )
+            assert operator.wrong == []
+            assert run.chips["gpiochip0"].outputs == {LIGHT: 1}, "C5 has it: the light at the bar is steady"
+            (unknown, *_) = world.receiver.of_type("device.unknown")
+            assert (unknown["device"], unknown["data"]["last_id"]) == (GATEWAY, "0c5fffff")
+            assert run.boards["0c500001"].refused["replayed"] >= 1
+            assert run.boards["0c500001"].refused["forged"] == 1
+            counted(await world.intact())
+
+    asyncio.run(journey())
+
+
+def test_in_the_patrol_vehicle_no_press_is_lost_to_cables_brown_outs_and_the_main_switch(
+    tmp_path: Path, authority: Path, counted: Counted
+) -> None:
+    async def journey() -> None:
+        async with asyncio.timeout(110), site(tmp_path, authority, "patrol") as (world, run):
+            assert await run.play()
+            await all_told(
+                world,
+                {
+                    ("alarm", "panic.pressed", "0c500101"): 5,
+                    ("alarm", "panic.pressed", "0c500102"): 3,
+                    ("alarm", "panic.duress", "0c500102"): 1,
+                    ("status", "port.lost", "cab"): 3,
+                    ("status", "port.restored", "cab"): 3,
+                },
+            )
+            starts = [line["data"]["start_count"] for line in world.receiver.of_type("gateway.started")]
+            assert starts == [1, 2]
+            joined = [line for line in world.receiver.of_type("device.joined") if line["device"] == "0c500101"]
+            causes = {line["data"]["reset_cause"] for line in joined}
+            assert causes <= {1, 2}, "power-on and brown-out, as far as a HELLO got through: it is said once"
+            counted(await world.judged())
+
+    asyncio.run(journey())
+
+
+@pytest.mark.soak
+def test_of_a_thousand_presses_in_a_storm_each_is_receipted_and_told(
+    tmp_path: Path, authority: Path, counted: Counted
+) -> None:
+    async def journey() -> None:
+        async with asyncio.timeout(110), site(tmp_path, authority, "storm", speed=8) as (world, run):
+            assert await run.play()
+            found = await world.judged()
+            assert (found["pressed"], found["at C5"], found["told received"]) == (1000, 1000, 1000)
+            assert {lane for lane, _, _ in told(world)} == {"alarm"}
+            counted(found)
+
+    asyncio.run(journey())

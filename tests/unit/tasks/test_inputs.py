@@ -1,0 +1,259 @@
+"""A contact's events become records, and whoever pressed is answered on the outputs that the settings name."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gateway.clock import EpochClock, FieldClock
+from gateway.control.feedback import OFF, TONE, Order, Pattern
+from gateway.delivery.item import Note, Run
+from gateway.event import TEST, Lane, Position
+from gateway.sensing.contact import ACTIVE, IDLE, STUCK, Contact
+from gateway.signing.chain import Chain
+from gateway.signing.cose import Signer
+from gateway.tasks.inputs import WAITING_MAX, Inputs, told
+from gateway.tasks.recorder import Recorder
+from tests.support.memory import NOW_US, Clock, Store, read
+
+SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32), b"thumb678")
+SITE, HALL = Position(1, 2), Position(3, 4)
+SLOW, STEADY = Order(Pattern.SLOW), Order(Pattern.STEADY)
+
+
+class Lobby:
+    """A gateway's inputs: a button with a light and a buzzer, a door, and a button that must not be noticed."""
+
+    def __init__(self, state: int = IDLE) -> None:
+        self.clock, self.store = Clock(), Store()
+        self.shown: list[tuple[str, Order]] = []
+        field = FieldClock(self.clock, None, datetime(2020, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC))
+        chains = {lane: Chain("gw-1", b"epoch--2", lane, None, SIGNER) for lane in Lane}
+        self.recorder = Recorder(chains, 2, self.store, EpochClock(field).occurred, SITE)
+        button = Contact(
+            "button", "panic.pressed", "panic.released", debounce=0.03, stuck_s=300, position=HALL, state=state
+        )
+        door = Contact("door", "door.opened", None, debounce=0.03, stuck_s=None)
+        silent = Contact("silent", "panic.silent", None, debounce=0.03, stuck_s=300)
+        self.inputs = Inputs(
+            [(button, "light", "buzzer"), (door, None, None), (silent, "light", "buzzer")],
+            self.recorder,
+            self.store,
+            self.clock,
+            lambda name, order: self.shown.append((name, order)),
+        )
+        self._numbers: dict[str, int] = {}
+
+    def move(self, name: str, *, active: bool, at: float | None = None) -> bool:
+        """An edge of a line, read 250 µs after it."""
+        self._numbers[name] = number = self._numbers.get(name, 0) + 1
+        return self.inputs.edges(name, [(round((at or self.clock.now - 0.000_25) * 1e9), active, number)])
+
+    def press(self, name: str = "button") -> None:
+        self.move(name, active=True)
+        self.clock.now += 1
+        self.move(name, active=False)
+
+    @property
+    def records(self) -> list[tuple[str, str, Lane, int, Any]]:
+        """(type, source, lane, µs since the beginning, data) of all that was recorded."""
+        found = [read(entry.item.wire) for entry in self.store.entries]
+        return [(one.type, one.source, one.lane, one.occurred_us - NOW_US, one.data) for one in found]
+
+    @property
+    def lights(self) -> list[Order]:
+        return [order for name, order in self.shown if name == "light"]
+
+    def receipt(self, first: int, last: int, lane: Lane = Lane.ALARM) -> None:
+        self.inputs.receipted([Run(lane, 2, first, last)])
+
+
+def test_a_press_is_recorded_with_the_kernel_s_time_at_the_input_s_place() -> None:
+    lobby = Lobby()
+    lobby.press()
+    assert lobby.records == [
+        ("panic.pressed", "button", Lane.ALARM, -250, None),
+        ("panic.released", "button", Lane.STATUS, 999_750, None),
+    ]
+    pressed = read(lobby.store.entries[0].item.wire)
+    assert (pressed.position, pressed.event_number, pressed.clock.monotonic_ms) == (HALL, None, 0)
+
+
+def test_an_input_without_a_place_of_its_own_is_where_the_gateway_is() -> None:
+    lobby = Lobby()
+    lobby.move("door", active=True)
+    assert read(lobby.store.entries[0].item.wire).position == SITE
+
+
+def test_a_gap_asks_for_the_level() -> None:
+    lobby = Lobby()
+    lobby._numbers["button"] = 2
+    assert lobby.move("button", active=True)
+    assert lobby.inputs.lost("button") == 2
+    assert not lobby.move("button", active=False, at=1010.0)
+
+
+def test_what_was_told_is_stored_with_the_record_that_tells_it() -> None:
+    lobby = Lobby()
+    lobby.move("button", active=True)
+    lobby.clock.now += 400
+    lobby.inputs.tick(lobby.clock.now)
+    lobby.move("button", active=False)
+    assert [(read(entry.item.wire).type, entry.notes) for entry in lobby.store.entries] == [
+        ("panic.pressed", (Note("button", "panic.pressed", ACTIVE),)),
+        ("device.stuck", (Note("button", "panic.pressed", STUCK),)),
+        ("panic.released", (Note("button", "panic.pressed", None),)),
+    ]
+    assert lobby.store.notes == []
+
+
+def test_an_end_that_has_no_record_is_remembered_without_one() -> None:
+    lobby = Lobby()
+    lobby.press("door")
+    assert [entry.notes for entry in lobby.store.entries] == [(Note("door", "door.opened", ACTIVE),)]
+    assert lobby.store.notes == [Note("door", "door.opened", None)]
+
+
+def test_what_is_noted_is_what_was_told_unless_the_input_means_something_else_now() -> None:
+    notes = [Note("button", "panic.pressed", ACTIVE), Note("door", "door.opened", STUCK), Note("x", "door.opened", 7)]
+    asked = [("button", "panic.pressed"), ("button", "fire.reported"), ("door", "door.opened"), ("x", "door.opened")]
+    assert [told(name, on, notes) for name, on in asked] == [ACTIVE, IDLE, STUCK, IDLE]
+
+
+def test_a_button_that_is_held_over_a_start_makes_no_second_alarm() -> None:
+    lobby = Lobby(state=ACTIVE)
+    lobby.inputs.taken("button")
+    lobby.inputs.level("button", active=True)
+    assert lobby.records == []
+
+
+def test_a_line_that_is_active_at_the_first_start_is_an_alarm() -> None:
+    lobby = Lobby()
+    lobby.inputs.taken("button")
+    lobby.inputs.level("button", active=True)
+    assert lobby.records == [("panic.pressed", "button", Lane.ALARM, 0, {"found": True})]
+
+
+# Where memory is full.
+
+
+def test_a_press_that_there_is_no_room_for_waits_and_keeps_its_time() -> None:
+    lobby = Lobby()
+    lobby.store.full = True
+    lobby.press()
+    lobby.clock.now += 10
+    lobby.inputs.tick(lobby.clock.now)
+    assert (lobby.records, lobby.store.notes) == ([], [])
+    lobby.store.full = False
+    lobby.inputs.tick(lobby.clock.now)
+    assert lobby.records == [
+        ("panic.pressed", "button", Lane.ALARM, -250, None),
+        ("panic.released", "button", Lane.STATUS, 999_750, None),
+    ]
+    lobby.inputs.tick(lobby.clock.now)
+    assert len(lobby.records) == 2
+
+
+def test_a_press_that_waited_is_no_test_for_maintenance_that_began_after_it() -> None:
+    lobby = Lobby()
+    lobby.store.full = True
+    lobby.press("silent")
+    lobby.clock.now += 9
+    lobby.recorder.flags = lambda _source, age_ms: TEST if age_ms < 5000 else 0
+    lobby.store.full = False
+    lobby.inputs.tick(lobby.clock.now)
+    assert read(lobby.store.entries[0].item.wire).flags == 0
+
+
+def test_what_waits_is_bounded_and_the_first_is_kept() -> None:
+    lobby = Lobby()
+    lobby.store.full = True
+    for _ in range(500):
+        lobby.clock.now += 60
+        lobby.press()
+    assert lobby.inputs.dropped > 0
+    lobby.store.full = False
+    lobby.inputs.tick(lobby.clock.now)
+    assert len(lobby.records) == WAITING_MAX
+    assert lobby.records[0][:1] + lobby.records[0][3:4] == ("panic.pressed", 59_999_750)
+
+
+# Stages.
+
+
+def test_whoever_pressed_sees_each_stage_when_it_is_true() -> None:
+    lobby = Lobby()
+    lobby.press()
+    assert lobby.shown == [("light", OFF)]
+    lobby.store.commit()
+    assert lobby.shown[1:] == [("light", SLOW)]
+    lobby.receipt(1, 1)
+    assert lobby.shown[2:] == [("light", STEADY)]
+    assert lobby.inputs.acknowledged("button")
+    assert lobby.shown[3:] == [("light", STEADY), ("buzzer", Order(Pattern.TONE, TONE))]
+    assert lobby.inputs.acknowledged("button")
+    assert len(lobby.shown) == 5, "once"
+
+
+def test_without_a_disk_nothing_is_shown_before_c5_has_it() -> None:
+    lobby = Lobby()
+    lobby.press()
+    lobby.receipt(1, 7)
+    assert lobby.lights == [OFF, STEADY]
+    lobby.store.commit()
+    assert lobby.lights == [OFF, STEADY], "a stage that comes late is not a step back"
+
+
+def test_another_press_begins_anew_and_what_comes_of_the_one_before_is_not_shown() -> None:
+    lobby = Lobby()
+    lobby.press()
+    lobby.store.commit()
+    lobby.clock.now += 5
+    lobby.press()
+    assert lobby.lights == [OFF, SLOW, OFF]
+    lobby.receipt(1, 1)
+    assert lobby.lights == [OFF, SLOW, OFF]
+    lobby.receipt(2, 2)
+    assert lobby.lights == [OFF, SLOW, OFF, STEADY]
+
+
+def test_a_silent_press_shows_and_sounds_nothing_at_any_stage() -> None:
+    lobby = Lobby()
+    lobby.press("silent")
+    lobby.store.commit()
+    lobby.receipt(1, 1)
+    assert lobby.inputs.acknowledged("silent")
+    assert (lobby.shown, lobby.inputs.stage("silent")) == ([], 3)
+
+
+def test_an_input_without_outputs_goes_through_its_stages_all_the_same() -> None:
+    lobby = Lobby()
+    lobby.press("door")
+    lobby.store.commit()
+    assert lobby.inputs.stage("door") == 1
+    lobby.receipt(1, 1, Lane.STATUS)
+    assert (lobby.inputs.stage("door"), lobby.shown) == (2, [])
+
+
+def test_an_operator_s_answer_to_a_press_before_the_start_is_shown_too() -> None:
+    lobby = Lobby()
+    assert lobby.inputs.acknowledged("button")
+    assert lobby.lights == [STEADY]
+
+
+def test_what_is_no_input_is_not_acknowledged() -> None:
+    lobby = Lobby()
+    assert ("button" in lobby.inputs, "nobody" in lobby.inputs) == (True, False)
+    assert not lobby.inputs.acknowledged("nobody")
+    assert lobby.shown == []
+
+
+def test_an_input_that_is_held_down_is_among_the_stuck() -> None:
+    lobby = Lobby()
+    lobby.move("button", active=True)
+    lobby.clock.now += 300
+    assert lobby.inputs.deadline is not None
+    assert lobby.inputs.deadline <= lobby.clock.now
+    lobby.inputs.tick(lobby.clock.now)
+    assert lobby.inputs.stuck == ["button"]
+    assert lobby.records[-1] == ("device.stuck", "button", Lane.STATUS, 300_000_000, {"count": 1, "active_s": 300})
