@@ -5,6 +5,7 @@ like any other press, and ends up at C5, whose operator may acknowledge it. It e
 it can, after its minutes, or by Ctrl-C; the report says what was seen until then.
 """
 
+import contextlib
 import json
 import time
 from dataclasses import asdict, dataclass, field
@@ -96,16 +97,20 @@ def run(path: Path | None, report: Path | None, *, minutes: int, technician: str
     if not as_json:
         text = _("{count} devices: press each. Presses are marked as tests and go to C5. Ctrl-C ends it.")
         say(text.format(count=len(walk.seen)))
+    stopped: str | None = None
     try:
         _follow(state_dir, walk, time.monotonic() + 60 * minutes, quiet=as_json)
     except KeyboardInterrupt:
         pass
+    except C5Error as error:  # the service is gone, and maintenance with it; what was seen is kept
+        stopped = error.what
     finally:
-        _maintain(state_dir, "maintenance.end", {})
+        with contextlib.suppress(C5Error):
+            _maintain(state_dir, "maintenance.end", {})
     document = {
         "gateway": dict(config.summary(settings)), "version": __version__, "technician": technician,
         "began": f"{began:%Y-%m-%dT%H:%M:%SZ}", "ended": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "goal": int(goal), "right": not walk.missing,
+        "goal": int(goal), "right": not walk.missing and stopped is None, "stopped": stopped,
         "devices": [
             {key: value for key, value in asdict(seen).items() if key != "before"} | {"right": seen.right(goal)}
             for seen in walk.seen.values()
@@ -120,7 +125,7 @@ def run(path: Path | None, report: Path | None, *, minutes: int, technician: str
         for line in lines:
             say(line)
         say(_("written: {files}").format(files=f"{text_file}, {json_file}"))
-    return not walk.missing
+    return bool(document["right"])
 
 
 def told(document: dict[str, Any]) -> list[str]:
@@ -138,6 +143,8 @@ def told(document: dict[str, Any]) -> list[str]:
         lines.append(f"{mark} {device['id']}  {device['name'] or device['model']}: {', '.join(seen)}")
     right = sum(device["right"] for device in document["devices"])
     lines += ["", _("{right} of {count} devices came as far as they must").format(right=right, count=len(lines) - 3)]
+    if document["stopped"] is not None:
+        lines.append(_("It was cut short: {reason}").format(reason=document["stopped"]))
     return lines
 
 

@@ -45,7 +45,7 @@ def test_a_device_enrolled_meanwhile_is_of_the_next_walk() -> None:
 def test_the_report_says_of_each_device_how_far_it_came() -> None:
     document = {
         "gateway": {"id": "gw-1", "agency": "senafront", "site": "yaviza"}, "version": "1.0", "technician": "Eva",
-        "began": "2026-11-22T04:00:00Z", "ended": "2026-11-22T04:10:00Z",
+        "began": "2026-11-22T04:00:00Z", "ended": "2026-11-22T04:10:00Z", "stopped": "the service isn't running",
         "devices": [
             {"id": "0c500001", "name": "lobby", "model": "PB-1", "type": "panic.pressed", "right": True,
              "stages_ms": {"1": 12, "2": 240, "3": 8000}},
@@ -63,4 +63,5 @@ def test_the_report_says_of_each_device_how_far_it_came() -> None:
         "MISSING 0c500002  PB-1: not pressed",
         "",
         "1 of 2 devices came as far as they must",
+        "It was cut short: the service isn't running",
     ]
