@@ -29,7 +29,7 @@ demo: $(READY) ## the main job on this machine: presses, an outage, a summary (A
 	@$(BIN)/c5-gateway demo $(ARGS)
 
 test: $(READY) tools ## every test but the long ones (ARGS='tests/unit -x')
-	@$(BIN)/pytest -n 2 --dist loadfile -m 'not soak and not vm' $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not soak and not vm' $(ARGS)
 
 test-vm: $(READY) tools ## GPIO, systemd and USB on Debian's own kernel, in an arm64 machine that QEMU emulates (SMOKE=1: a few)
 	@$(BIN)/pytest -m 'vm$(if $(SMOKE), and smoke)' $(or $(ARGS),tests/vm)
