@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test test-vm check simulate soak bench catalogue lock clean
+.PHONY: help setup tools demo test test-vm check simulate fuzz soak bench catalogue lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -23,6 +23,7 @@ tools: # programs that tests need, unpacked into .cache where they aren't instal
 	@packaging/fetch_mosquitto.sh >/dev/null
 	@packaging/fetch_faketime.sh >/dev/null
 	@packaging/fetch_strace.sh >/dev/null
+	@packaging/fetch_libmodbus.sh >/dev/null
 
 demo: $(READY) ## the main job on this machine: presses, an outage, a summary (ARGS='--json --presses 200')
 	@packaging/fetch_mosquitto.sh >/dev/null || echo 'No mosquitto to be had: the demo uses the embedded broker.' >&2
@@ -41,11 +42,15 @@ check: $(READY) ## lint, format, types, import rules
 	@$(BIN)/pytest -q tests/unit/test_imports.py
 
 # Tests read the texts as they are written, whatever the language of the session.
-test test-vm soak simulate: export LANGUAGE = C
+test test-vm soak simulate fuzz: export LANGUAGE = C
 
 simulate: $(READY) ## the gateway and C5 under faults, on a virtual clock (SEED=n | SEEDS=n HOURS=n)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(HOURS),--hours $(HOURS)) $(ARGS)
+
+fuzz: $(READY) ## every parser that meets foreign bytes (SECONDS=n in all | TARGET=name | SEED=n | REPEAT=file | KEEP=1)
+	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TARGET),--target $(TARGET)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(REPEAT),--repeat $(REPEAT)) $(if $(KEEP),--keep)
 
 soak: $(READY) tools ## the long tests
 	@$(BIN)/pytest -m soak $(ARGS)

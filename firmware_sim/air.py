@@ -55,8 +55,8 @@ class Air:
     def __init__(self, line: Line) -> None:
         self._line = line
         self._heard: list[Caught] = []
-        self._withheld: dict[Direction, list[Caught]] = {}
-        self._times = {UP: 1, DOWN: 1}
+        self._withheld: dict[Direction, list[list[Caught]]] = {UP: [], DOWN: []}
+        self._times = {UP: [1], DOWN: [1]}
         line.up, line.down = _Ear(self, UP, line.up), _Ear(self, DOWN, line.down)
 
     def heard(self, direction: Direction, *, device: str | None = None, type: int | None = None) -> list[Caught]:  # noqa: A002  # the frame's own word
@@ -78,20 +78,21 @@ class Air:
     @contextmanager
     def withholding(self, direction: Direction) -> Iterator[list[Caught]]:
         """Let nothing through in one direction; what was held back is in the list, and is not sent afterwards."""
-        held = self._withheld.setdefault(direction, [])
+        held: list[Caught] = []
+        self._withheld[direction].append(held)
         try:
             yield held
-        finally:
-            del self._withheld[direction]
+        finally:  # others may still be withholding
+            self._withheld[direction] = [one for one in self._withheld[direction] if one is not held]
 
     @contextmanager
     def repeating(self, direction: Direction, times: int) -> Iterator[None]:
-        """Let each frame through so many times."""
-        before, self._times[direction] = self._times[direction], times
+        """Let each frame through so many times; of several who do, the last who began counts."""
+        self._times[direction].append(times)
         try:
             yield
         finally:
-            self._times[direction] = before
+            self._times[direction].remove(times)
 
     def passes(self, direction: Direction, body: bytes) -> int:
         """Hear one frame; return how often it goes on."""
@@ -101,10 +102,9 @@ class Air:
         caught = Caught(direction, header.device, header.type, header.counter, header.number, body)
         self._heard.append(caught)
         del self._heard[:-HEARD_MAX]
-        if (held := self._withheld.get(direction)) is not None:
+        for held in self._withheld[direction]:
             held.append(caught)
-            return 0
-        return self._times[direction]
+        return 0 if self._withheld[direction] else self._times[direction][-1]
 
 
 class _Ear:

@@ -207,13 +207,16 @@ class GpioChip:
             answer, failed = argument, error.errno or errno.EIO
         else:
             failed = 0
-        with suppress(BrokenPipeError):
+        try:
             if fds:
                 socket.send_fds(caller, [failed.to_bytes(4, "little") + answer], fds)
-                for fd in fds:  # the caller has its own now
-                    os.close(fd)
             else:
                 caller.send(failed.to_bytes(4, "little") + answer)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has gone meanwhile; its end is read next
+        finally:
+            for fd in fds:  # the caller has its own now, or never will
+                os.close(fd)
 
     def _of_the_chip(self, number: int, argument: bytes) -> tuple[bytes, list[int]]:
         for request in list(self._requests):  # what was given back before this was asked is free, as in the kernel

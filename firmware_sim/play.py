@@ -6,12 +6,13 @@ in a `Power`; without one it is told to `say`, for a person with a hand on the p
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
+from firmware_sim import modbus
 from firmware_sim.air import DOWN, UP, Air, altered
 from firmware_sim.battery import Battery
 from firmware_sim.contact import Contact
@@ -22,10 +23,25 @@ from firmware_sim.jammer import jammed
 from firmware_sim.labels import kept_label
 from firmware_sim.ledger import Ledger
 from firmware_sim.pty import PseudoTerminal
-from firmware_sim.scenario import ANY, HAPPENINGS, OF_THE_GATEWAY, BoardSettings, LineSettings, Scenario, Step
+from firmware_sim.scenario import (
+    ANY,
+    HAPPENINGS,
+    OF_THE_GATEWAY,
+    BoardSettings,
+    LineSettings,
+    Scenario,
+    Step,
+    UnitSettings,
+)
 from gateway.fieldlink.message import Reading, Type
 
 _ON_THE_AIR: Final = frozenset({"replay", "forge", "withhold", "repeat"})
+_TABLES: Final = {
+    "coils": modbus.COILS,
+    "discrete": modbus.DISCRETE,
+    "holding": modbus.HOLDING,
+    "input": modbus.INPUT,
+}
 
 
 class Power(Protocol):
@@ -67,8 +83,12 @@ class Run:
             contact.name: Contact(self.chips[contact.chip], contact.line, contact.closes_to)
             for contact in scenario.contact
         }
+        self.units = {unit.name: self._unit(unit) for unit in scenario.unit}
+        for name, line in self.lines.items():
+            if on_it := [self.units[unit.name] for unit in scenario.unit if unit.line == name]:
+                modbus.Units(line, on_it, baud=line.baud)
         self._stack = AsyncExitStack()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._steps: list[asyncio.Task[None]] = []
 
     def _line(self, line: LineSettings) -> PseudoTerminal:
         return PseudoTerminal(
@@ -91,6 +111,15 @@ class Run:
             battery=Battery(cell.millivolts, cell.idle, cell.frame, cell.load),
         )
 
+    def _unit(self, unit: UnitSettings) -> modbus.Unit:
+        tables = {
+            modbus.COILS: dict(unit.coils),
+            modbus.DISCRETE: dict(unit.discrete),
+            modbus.HOLDING: dict(unit.holding),
+            modbus.INPUT: dict(unit.input),
+        }
+        return modbus.Unit(unit.address, tables)
+
     def _chip(self, name: str) -> GpioChip:
         names = {contact.line: contact.name for contact in self.scenario.contact if contact.chip == name}
         return GpioChip(self._folder / name, names=names)
@@ -103,9 +132,9 @@ class Run:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._under_way:
+        for task in self._steps:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*self._steps, return_exceptions=True)
         await self._stack.aclose()
 
     async def play(self) -> bool:
@@ -116,19 +145,12 @@ class Run:
         started = asyncio.get_running_loop().time()
         for at, step in sorted(times, key=lambda timed: timed[0]):
             await asyncio.sleep(started + at / self._speed - asyncio.get_running_loop().time())
-            self._begin(self._do(step))
-        while self._under_way:
-            await asyncio.gather(*self._under_way)
+            self._steps.append(asyncio.create_task(self._do(step)))
+        await asyncio.gather(*self._steps)  # one that failed long ago fails the whole
         waiting = [
             self._told(press.device, press.event) for press in self.ledger.presses if press.device not in self.strangers
         ]
         return all(await asyncio.gather(*waiting))
-
-    def _begin(self, doing: Coroutine[Any, Any, None]) -> None:
-        """Let a step take its time beside the others."""
-        task = asyncio.create_task(doing)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
 
     async def _told(self, device: str, event: int) -> bool:
         if self.ledger.press(device, event).stage:
@@ -142,6 +164,8 @@ class Run:
     async def _do(self, step: Step) -> None:
         if step.do in OF_THE_GATEWAY:
             await self._to_the_gateway(step)
+        elif step.unit is not None:
+            _to_a_unit(step, self.units[step.unit])
         elif step.contact is not None:
             await self._to_a_contact(step, self.contacts[step.contact])
         elif step.line is not None:
@@ -213,3 +237,13 @@ class Run:
         answers = air.heard(DOWN, device=board.device, type=Type.ACK)
         for caught in events[:1] + answers[:1]:
             air.replay(caught if step.do == "replay" else altered(caught))
+
+
+def _to_a_unit(step: Step, unit: modbus.Unit) -> None:
+    match step.do:
+        case "set":
+            unit.registers[_TABLES[step.table]][step.at_register] = step.value
+        case "mute" | "refuse" | "damage":
+            unit.fault = step.do
+        case _:
+            unit.fault = "none"

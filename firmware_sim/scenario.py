@@ -36,9 +36,11 @@ Do = Literal[
     "replay", "forge", "withhold", "repeat",
     "gateway-cut", "gateway-on",
     "touch", "bounce", "stick", "free",
+    "set", "mute", "refuse", "damage", "heal",
 ]  # fmt: skip
 OF_A_LINE: Final = frozenset({"unplug", "replug", "jam", "withhold", "repeat"})
 OF_A_CONTACT: Final = frozenset({"touch", "bounce", "stick", "free"})
+OF_A_UNIT: Final = frozenset({"set", "mute", "refuse", "damage", "heal"})
 OF_THE_GATEWAY: Final = frozenset({"gateway-cut", "gateway-on"})
 
 Likelihood = Annotated[float, Field(ge=0, le=1)]
@@ -111,6 +113,22 @@ class ContactSettings(_Strict):
     closes_to: Literal[0, 1] = 0
 
 
+Word = Annotated[int, Field(ge=0, le=65_535)]
+Table = Literal["coils", "discrete", "holding", "input"]
+
+
+class UnitSettings(_Strict):
+    """A Modbus unit on a line; what stands in its tables, as pairs of an address and a value."""
+
+    name: Name
+    line: Name
+    address: Annotated[int, Field(ge=1, le=247)]
+    coils: tuple[tuple[Word, Word], ...] = ()
+    discrete: tuple[tuple[Word, Word], ...] = ()
+    holding: tuple[tuple[Word, Word], ...] = ()
+    input: tuple[tuple[Word, Word], ...] = ()
+
+
 class Step(_Strict):
     """Something that happens `at` seconds after the start, `count` times, `every` so many seconds."""
 
@@ -119,6 +137,10 @@ class Step(_Strict):
     device: str | None = None
     line: str | None = None
     contact: str | None = None
+    unit: str | None = None
+    table: Table = "input"  # where a unit's value is set
+    at_register: Word = 0
+    value: Word = 0
     kind: Number | None = None
     millivolts: Number = FULL_MV
     reading: tuple[int, int, int] = (1, 215, -1)
@@ -139,6 +161,7 @@ class Scenario(_Strict):
     line: tuple[LineSettings, ...] = ()
     board: tuple[BoardSettings, ...] = ()
     contact: tuple[ContactSettings, ...] = ()
+    unit: tuple[UnitSettings, ...] = ()
     step: tuple[Step, ...] = ()
 
     @model_validator(mode="after")
@@ -152,12 +175,18 @@ class Scenario(_Strict):
                 raise ValueError(f"board {min(twice)} is there twice")
             devices.update(board.devices)
         contacts = {contact.name for contact in self.contact}
+        units = {unit.name for unit in self.unit}
+        for unit in self.unit:
+            if unit.line not in lines:
+                raise ValueError(f"unit {unit.name}: there is no line {unit.line}")
         for step in self.step:
+            if step.do in OF_A_UNIT and step.unit not in units:
+                raise ValueError(f"step at {step.at}: {step.do} needs the name of a unit")
             if step.do in OF_A_CONTACT and step.contact not in contacts:
                 raise ValueError(f"step at {step.at}: {step.do} needs the name of a contact")
             if step.do in OF_A_LINE and step.line not in lines:
                 raise ValueError(f"step at {step.at}: {step.do} needs the name of a line")
-            if step.do not in OF_A_LINE | OF_A_CONTACT | OF_THE_GATEWAY and step.device not in devices:
+            if step.do not in OF_A_LINE | OF_A_CONTACT | OF_A_UNIT | OF_THE_GATEWAY and step.device not in devices:
                 raise ValueError(f"step at {step.at}: {step.do} needs the id of a device")
         return self
 
@@ -175,4 +204,7 @@ def shipped() -> list[str]:
 
 def load(path: Path) -> Scenario:
     """Read a scenario; raises OSError or ValueError, which names the key."""
-    return Scenario.model_validate(tomllib.loads(path.read_text()))
+    try:
+        return Scenario.model_validate(tomllib.loads(path.read_text()))
+    except RecursionError as error:
+        raise ValueError("brackets within brackets, too deep to be read") from error

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway import RELEASED, __version__, notify, status
 from gateway.applied import Loaded
+from gateway.buses import Buses
 from gateway.clock import EpochClock
-from gateway.commanding import commands, works
+from gateway.commanding import commands, started, works
 from gateway.config import GatewaySettings, PortTable
 from gateway.contacts import Contacts
 from gateway.control.authorise import Speakers
@@ -74,6 +75,7 @@ class App:
         self.settings = settings
         self.loaded = loaded
         given = world or World()
+        self.buses = Buses(settings, given)  # refuses a bad profile before a line is touched
         self.contacts = Contacts(settings, given)
         self.contacts.begin()  # before anything that may fail: what a killed gateway left on goes off
         self.clock = field_clock(settings, given)
@@ -143,7 +145,7 @@ class App:
         self.drivers.on_failed = partial(self.supervise.port_lost, who="driver")
         self.drivers.on_steady = partial(self.supervise.port_restored, who="driver")
         older = [chain for kept in start.older_chains if not isinstance(chain := decode_chain(kept), Refused)]
-        coverage = Coverage(start.receipted, start.declared)
+        coverage = Coverage(start.receipted, start.declared, start.lost)
         own = Self(
             route=Route(table.agency, table.site, table.id),
             epoch=start.epoch,
@@ -153,7 +155,7 @@ class App:
             certificates=encode_chains([self.own.chain, *older][:CHAINS_MAX]),
             not_before=max(self.own.identity.not_before, datetime.fromisoformat(RELEASED).replace(tzinfo=UTC)),
             interval=settings.delivery.interval,
-            health=lambda: {"storage": self.outbox.gauge.brief(), "links": self.uplink.failed, **self.works.brief()},
+            health=lambda: {"storage": self.outbox.gauge.brief(), **self.uplink.health, **self.works.brief()},
         )
         anchors = load_anchors(settings.identity.trust_anchors)
         speakers = Speakers(table.id, anchors, settings.delivery.receivers, revocations(settings, world.clock))
@@ -175,6 +177,7 @@ class App:
         )
         self.recorder.offer = self.uplink.offer
         self.contacts.wire(self.recorder, self.outbox, self.supervise, start.notes)
+        self.buses.wire(self.recorder, self.outbox, self.supervise, start.notes)
         self.uplink.downlink.on_receipted = self._receipted
         self.works = works(self)
         self.commands = commands(self, own, speakers)
@@ -187,7 +190,7 @@ class App:
         self.outbox.on_salvaged = self._salvaged
         self.outbox.salvager.on_lost = lambda lost: self.storage.lost([entry.run for entry in lost])
         unread = start.unstored and not start.epochs  # a disk that couldn't be read: what it holds may still be sent
-        self.uplink.downlink.salvaging = lambda: unread or self.outbox.salvager.busy
+        self.uplink.downlink.salvaging = lambda: unread or self.outbox.unsure
         devices = self.registry.devices()
         for device in devices.values():
             state = start.devices.get(device.id)
@@ -201,8 +204,10 @@ class App:
             self.outbox.forget(unknown)
         self.supervise.watch(devices)
         for port in settings.port:
-            self.links[port.name] = self._link(port)
-            self.supervise.port(port.name)
+            if port.driver == "field-link":
+                self.links[port.name] = self._link(port)
+                self.supervise.port(port.name)
+        self.supervise.gone(settings.names | {table.id})
 
     def _events(self, device: str) -> list[EventState]:
         """Return what is known of a device's events; where the broker confirms, nobody is told that C5 has one."""
@@ -241,6 +246,8 @@ class App:
                 group.create_task(self.drivers.keep(Driver(name, link.run, link.close)), name=f"port-{name}")
             for driver in self.contacts.drivers():
                 group.create_task(self.drivers.keep(driver), name=f"gpio-{driver.name}")
+            for driver in self.buses.drivers():
+                group.create_task(self.drivers.keep(driver), name=f"modbus-{driver.name}")
 
     def _clockwatch(self) -> ClockWatch:
         name, state_dir = self.settings.gateway.id, self.settings.gateway.state_dir
@@ -255,6 +262,7 @@ class App:
             self.commands.tick(now)
             self.works.tick(now)
             self.contacts.inputs.tick(now)
+            self.buses.tick()
             self.supervise.tick()
             await asyncio.sleep(min(1.0, max(0.01, self.intake.deadline - now)))
 
@@ -288,6 +296,7 @@ class App:
             "unstored": start.unstored,
         }
         self._record("gateway.started", self.settings.gateway.id, data)
+        started(self)
         ports, devices = len(self.links), len(self.intake.glance())
         log.info(
             "%s is up, version %s, start %d: %d ports, %d devices",

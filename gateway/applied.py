@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.buses import profiles
 from gateway.config import GatewaySettings, checked
 from gateway.errors import SettingsError, StoreError
 from gateway.settings import read_toml
@@ -23,7 +24,8 @@ from gateway.text import _
 
 FILE: Final = "applied.toml"
 FORBIDDEN: Final = frozenset(
-    {"identity", "broker", "gateway.id", "gateway.state_dir", "delivery.receivers", "delivery.commanders"}
+    {"identity", "broker", "gateway.id", "gateway.state_dir"}
+    | {"delivery.receivers", "delivery.commanders", "delivery.confirmation"}  # whose word counts, and for what
 )
 TEXT_MAX: Final = 12_000  # bytes: what a command has room for
 
@@ -85,7 +87,7 @@ def _read(text: str) -> dict[str, Any]:
         raise SettingsError(_("toml: at most {max} bytes").format(max=TEXT_MAX))
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of no TOML, or too long a number; brackets in brackets
         raise SettingsError(_("toml: this is not TOML: {reason}").format(reason=error)) from error
 
 
@@ -94,7 +96,9 @@ def _combined(tables: dict[str, Any], over: dict[str, Any], path: Path) -> Gatew
     forbidden = sorted(FORBIDDEN & {*over, *_keys(over)})
     if forbidden:
         raise SettingsError(_("{keys}: only a technician can set this").format(keys=", ".join(forbidden)))
-    return checked(_laid_over(tables, over), path)
+    settings = checked(_laid_over(tables, over), path, "toml")
+    profiles(settings)  # a start would be refused without them
+    return settings
 
 
 def _laid_over(tables: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

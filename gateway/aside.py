@@ -75,6 +75,11 @@ def belonging(path: Path) -> list[Path]:
     return [file for suffix in ("", "-wal", "-shm") if (file := Path(f"{path}{suffix}")).exists()]
 
 
+def is_own(path: Path, file: Path) -> bool:
+    """Whether to read this file, or its log, would be to open what belongs to the database itself."""
+    return any(own.samefile(read) for own in belonging(path) for read in belonging(file))
+
+
 def over(path: Path) -> list[Path]:
     """Return what is still there of those set aside of this database and salvaged to the end, oldest first."""
     return [file for aside in _asides(path, _DONE) for file in belonging(aside)]

@@ -29,8 +29,17 @@ def works(app: "App") -> Works:
         Maintenance(name),
         app.recorder,
         app.world.clock,
-        lambda source: source in app.intake or source in app.contacts.inputs,
+        lambda source: source in app.intake or source in app.contacts.inputs or source in app.buses.units,
     )
+
+
+def started(app: "App") -> None:
+    """Tell C5 by which of its settings this gateway runs, unless it was told."""
+    name = app.settings.gateway.id
+    if app.loaded is not None:
+        digest = service.untold(name, app.outbox.start.notes, app.loaded.sha256)
+        if digest is not None:
+            service.tell_settings(name, app.recorder, digest)
 
 
 def commands(app: "App", own: Self, speakers: Speakers) -> Commands:
@@ -44,11 +53,10 @@ def commands(app: "App", own: Self, speakers: Speakers) -> Commands:
         return await app.world.beside(app.loaded.apply, toml)
 
     async def revoke(device: str) -> None:
-        await app.world.beside(app.registry.revoke, device)
-        await status.reload_devices(app)
+        await status.change_devices(app, app.registry.revoke, device)
 
     alarms = Alarms(own, ordinals, app.intake, app.contacts.inputs, recorder)
-    field = Field(name, app.intake, app.contacts.outputs)
+    field = Field(name, app.intake, app.contacts.outputs, app.buses)
     itself = Service(name, recorder, apply=apply, revoke=revoke, restart=app.restart)
     return Commands(
         own=own,

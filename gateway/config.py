@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
+from gateway.bus_settings import refuse_bad_units
 from gateway.delivery import timing
 from gateway.errors import SettingsError
 from gateway.event import Position
@@ -84,7 +85,14 @@ def _own_name(name: str) -> str:
     return name
 
 
+def _file(path: str) -> str:
+    if "\0" in path:
+        raise Mistake("file", _("the path of a file"))
+    return path
+
+
 Baud = Annotated[int, Field(strict=True), AfterValidator(_baud)]
+DeviceFile = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_file)]
 Receiver = Annotated[str, AfterValidator(_receiver)]
 
 
@@ -139,7 +147,7 @@ class DeliveryTable(Strict):
 class OutboxTable(Strict):
     """`[outbox]`: how much disk the records may take."""
 
-    max_mb: int = Field(default=1024, ge=16, strict=True)
+    max_mb: int = Field(default=1024, ge=16, le=1_000_000, strict=True)  # it stands in each state, for C5 to read
     alarm_reserve_mb: Annotated[int, AfterValidator(_below_max)] = Field(
         default=64, ge=1, strict=True, validate_default=True
     )
@@ -148,17 +156,37 @@ class OutboxTable(Strict):
 class PortTable(Strict):
     """One `[[port]]`."""
 
-    name: Part
-    driver: Literal["field-link"] = "field-link"
-    device: str = Field(min_length=1, max_length=4096)
+    name: OwnName
+    driver: Literal["field-link", "modbus"] = "field-link"
+    device: DeviceFile
     baud: Baud = 115_200
+    parity: Literal["none", "even", "odd"] = "none"  # of modbus alone, as the two below
+    stop_bits: Literal[1, 2] = 1
+    timeout_ms: int = Field(default=300, ge=20, le=10_000, strict=True)
+
+
+class ModbusTable(Strict):
+    """`[modbus]`: where the site's own device profiles are."""
+
+    profiles_dir: Folder | None = None
+
+
+class UnitTable(Strict):
+    """One `[[unit]]`: a device on a Modbus line."""
+
+    name: OwnName
+    port: Part
+    address: int = Field(ge=0, le=255, strict=True)
+    profile: Part
+    report_s: int | None = Field(default=None, ge=1, le=86_400, strict=True)
+    position: PositionSettings | None = None
 
 
 class InputTable(Strict):
     """One `[[input]]`: a contact on a GPIO line. The defaults are a button that pulls the line to ground."""
 
     name: OwnName
-    chip: str = Field(min_length=1, max_length=4096)
+    chip: DeviceFile
     line: Line
     on: Annotated[str, AfterValidator(_on)]
     off: Annotated[str | None, AfterValidator(_off)] = None
@@ -181,7 +209,7 @@ class OutputTable(Strict):
     """One `[[output]]`: what a GPIO line switches."""
 
     name: OwnName
-    chip: str = Field(min_length=1, max_length=4096)
+    chip: DeviceFile
     line: Line
     kind: Literal["siren", "strobe", "led", "buzzer"]
     active_low: bool = Field(default=False, strict=True)
@@ -235,8 +263,16 @@ class GatewaySettings(Strict):
     port: tuple[PortTable, ...] = ()
     input: tuple[InputTable, ...] = ()
     output: tuple[OutputTable, ...] = ()
+    modbus: ModbusTable = ModbusTable()
+    unit: tuple[UnitTable, ...] = ()
     supervision: SupervisionTable = SupervisionTable()
     log: LogTable = LogTable()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The sources of records that are named here, beside the gateway itself."""
+        ports, units = [port.name for port in self.port], [unit.name for unit in self.unit]
+        return frozenset(ports + [one.name for one in self.input] + [one.name for one in self.output] + units)
 
 
 def load(path: Path) -> GatewaySettings:
@@ -244,9 +280,9 @@ def load(path: Path) -> GatewaySettings:
     return checked(read_toml(path), path)
 
 
-def checked(tables: dict[str, Any], path: Path) -> GatewaySettings:
-    """Read settings that are TOML already, as `load` does; `path` is the file that they came from."""
-    settings = check_tables(tables, GatewaySettings, path)
+def checked(tables: dict[str, Any], path: Path, source: str | None = None) -> GatewaySettings:
+    """Read settings that are TOML already, of the file `path`, as `load` does; `source` is what to correct."""
+    settings = check_tables(tables, GatewaySettings, path, source)
     refuse_bad_transport(settings.broker, settings.identity)
     if settings.delivery.confirmation == "broker" and any(broker.protocol != "5" for broker in settings.broker):
         raise SettingsError(
@@ -263,14 +299,15 @@ def checked(tables: dict[str, Any], path: Path) -> GatewaySettings:
                 )
     _refuse_shared_names(settings)
     _refuse_bad_contacts(settings)
+    refuse_bad_units(settings)
     return settings
 
 
 def _refuse_shared_names(settings: GatewaySettings) -> None:
     """Raise SettingsError where a name would be two sources of records."""
     used = {settings.gateway.id: "gateway.id"}
-    tables: list[tuple[str, Sequence[PortTable | InputTable | OutputTable]]] = [
-        ("port", settings.port), ("input", settings.input), ("output", settings.output),
+    tables: list[tuple[str, Sequence[PortTable | InputTable | OutputTable | UnitTable]]] = [
+        ("port", settings.port), ("input", settings.input), ("output", settings.output), ("unit", settings.unit),
     ]  # fmt: skip
     for kind, entries in tables:
         for index, entry in enumerate(entries):
@@ -299,13 +336,14 @@ def _refuse_bad_contacts(settings: GatewaySettings) -> None:
                     ),
                     _("give each input and output a line of its own"),
                 )
-    outputs = [output.name for output in settings.output]
+    kinds: dict[str, str] = {output.name: output.kind for output in settings.output}
     for index, table in enumerate(settings.input):
-        for key in ("indicator", "buzzer"):
-            if (named := getattr(table, key)) is not None and named not in outputs:
+        for key, wanted in (("indicator", "led"), ("buzzer", "buzzer")):
+            if (named := getattr(table, key)) is not None and kinds.get(named) != wanted:
+                fit = ", ".join(name for name, kind in kinds.items() if kind == wanted) or "–"
                 raise SettingsError(
-                    f"input[{index}].{key}: " + _("there is no output {name}").format(name=named[:64]),
-                    _("name an [[output]] of this file: {names}").format(names=", ".join(outputs) or "–"),
+                    f"input[{index}].{key}: " + _("no output {name} is a {kind}").format(name=named[:64], kind=wanted),
+                    _('name an [[output]] with kind = "{kind}": {names}').format(kind=wanted, names=fit),
                 )
 
 

@@ -3,6 +3,8 @@
 Outputs are taken, and with that set off, before anything else is done (`begin`): whatever a process that died left on.
 """
 
+import asyncio
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +13,7 @@ from gateway.config import GatewaySettings, InputTable, OutputTable
 from gateway.delivery.item import Note
 from gateway.drivers.gpio import InputLine
 from gateway.drivers.output import OutputLine
+from gateway.drivers.pace import Pace
 from gateway.sensing.contact import Contact
 from gateway.tasks.drivers import Driver
 from gateway.tasks.inputs import Inputs, told
@@ -33,9 +36,11 @@ class Contacts:
         self._settings = settings
         self._world = world
         self._supervise: Supervise | None = None
+        self._paces: dict[str, Pace] = {}  # each chip's, by its path
         self.lines: dict[str, InputLine] = {}
         self.output_lines = {table.name: self._output(table) for table in settings.output}
-        self.outputs = Outputs(self.output_lines)
+        shows = {output: table.name for table in settings.input for output in (table.indicator, table.buzzer) if output}
+        self.outputs = Outputs(self.output_lines, shows)
         self.inputs: Inputs
 
     def begin(self) -> None:
@@ -57,7 +62,8 @@ class Contacts:
             (_contact(table, usual, told(table.name, table.on, notes)), table.indicator, table.buzzer)
             for table in self._settings.input
         ]
-        self.inputs = Inputs(contacts, recorder, store, self._world.clock, self.outputs.show)
+        later = asyncio.get_running_loop().call_later
+        self.inputs = Inputs(contacts, recorder, store, self._world.clock, self.outputs.show, later=later)
         self.lines = {table.name: self._input(table) for table in self._settings.input}
 
     def drivers(self) -> Iterator[Driver]:
@@ -82,6 +88,7 @@ class Contacts:
             level=lambda active: inputs.level(name, active=active),
             lost=partial(self._lost, name),
             restored=partial(self._restored, name),
+            pace=self._pace(table.chip),
             random=self._world.random,
         )
 
@@ -92,11 +99,16 @@ class Contacts:
             table.line,
             active_low=table.active_low,
             rhythm=table.kind in RHYTHM,
-            max_on_s=table.max_on_s,
+            max_on_s=None if table.kind == "led" else table.max_on_s,
+            taken=lambda: self.inputs.relit(table.name),
             lost=partial(self._lost, table.name),
             restored=partial(self._restored, table.name),
+            pace=self._pace(table.chip),
             random=self._world.random,
         )
+
+    def _pace(self, chip: str) -> Pace:
+        return self._paces.setdefault(os.path.realpath(chip), Pace(self._world.clock.monotonic))
 
     def _lost(self, name: str, reason: str) -> None:
         assert self._supervise is not None

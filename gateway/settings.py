@@ -141,20 +141,21 @@ def read_toml(path: Path) -> dict[str, Any]:
             _("the settings file {path} can't be read: {reason}").format(path=path, reason=error.strerror),
             _("name one with --config FILE"),
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of no TOML, no text, too long a number; brackets in brackets
         raise SettingsError(
-            _("{path} is not TOML: {reason}").format(path=path, reason=error), _("see docs/reference for an example")
+            _("{path} is not TOML: {reason}").format(path=path, reason=error),
+            _("correct that line; docs/operate/install.md, step 3, has an example"),
         ) from error
 
 
-def check_tables(tables: dict[str, Any], model: type[Model], path: Path) -> Model:
-    """Read settings that are TOML already; `path` is the file they came from, or stand for."""
+def check_tables(tables: dict[str, Any], model: type[Model], path: Path, source: str | None = None) -> Model:
+    """Read settings that are TOML already, of the file `path`; `source` is what to correct, if not that."""
     try:
         return model.model_validate(tables, context={"folder": path.absolute().parent})
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
         told = [_mistake(mistake, model) for mistake in mistakes[:MISTAKES_TOLD]]
-        raise SettingsError("\n".join(told), _("correct {path}").format(path=path)) from error
+        raise SettingsError("\n".join(told), _("correct {path}").format(path=source or path)) from error
 
 
 def _mistake(mistake: ErrorDetails, model: type[BaseModel]) -> str:

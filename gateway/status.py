@@ -2,7 +2,8 @@
 
 import asyncio
 import pathlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway import aside
 from gateway.clock import FieldClock, moment
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from gateway.app import App
 
 
+T = TypeVar("T")
+
+
 async def answer(app: "App", request: dict[str, Any]) -> dict[str, Any]:
     """Do what the command line asks. Raises C5Error with what happened and what to do."""
     match request:
@@ -29,12 +33,10 @@ async def answer(app: "App", request: dict[str, Any]) -> dict[str, Any]:
             return await glance(app)
         case {"do": "enrol", "label": str(text), "name": str(name), "position": position}:
             device = enrolment(text, name, position)
-            await asyncio.to_thread(app.registry.enrol, device)  # a card that stalls must not stop the alarms
-            await reload_devices(app)
+            await change_devices(app, app.registry.enrol, device)
             return {"id": device.id, "model": device.model}
         case {"do": "revoke", "device": str(device)}:
-            await asyncio.to_thread(app.registry.revoke, device)
-            await reload_devices(app)
+            await change_devices(app, app.registry.revoke, device)
             return {}
         case {"do": "devices"}:
             return {"devices": await asyncio.to_thread(listed, app.registry)}
@@ -42,18 +44,32 @@ async def answer(app: "App", request: dict[str, Any]) -> dict[str, Any]:
             app.intake.identify(device)
             return {}
         case {"do": "salvage", "file": str(file)}:
+            await asyncio.to_thread(refuse_own, app.settings.gateway.state_dir / FILE, pathlib.Path(file))
             app.outbox.salvager.begin(pathlib.Path(file))
             return {}
         case {"do": "salvaging"}:
             progress = app.outbox.salvager.progress
             return {"busy": app.outbox.salvager.busy, "salvage": salvager.summary(progress) if progress else None}
-        case {"do": "maintenance", "name": "maintenance.begin" | "maintenance.end" as name, "arguments": dict(given)}:
+        case {
+            "do": "maintenance",
+            "name": "maintenance.begin" | "maintenance.renew" | "maintenance.end" as name,
+            "arguments": dict(given),
+        }:
             done = app.works.by_hand(name, given)
             if done.outcome != "done":
                 raise C5Error(done.text or name)
             return {}
         case _:
             raise C5Error(_("the running service doesn't know this request"), _("Restart it after an update."))
+
+
+def refuse_own(store: pathlib.Path, file: pathlib.Path) -> None:
+    """Raise C5Error where closing the file would take the locks away that we hold on our own store."""
+    if not file.is_file() or aside.is_own(store, file):
+        raise C5Error(
+            _("{file} is no file that can be salvaged").format(file=file),
+            _("Give a store that was set aside (outbox-….db), or another card's outbox.db."),
+        )
 
 
 def enrolment(text: str, name: str, position: Any) -> Device:
@@ -72,7 +88,7 @@ def enrolment(text: str, name: str, position: Any) -> Device:
     if position is not None:
         match position:
             case [int() | float() as latitude, int() | float() as longitude] if (
-                -90 <= latitude <= 90 and -180 <= longitude <= 180
+                -90 <= latitude <= 90 and -180 <= longitude <= 180 and bool not in map(type, position)
             ):
                 place = PositionSettings(latitude=latitude, longitude=longitude).position()
             case _:
@@ -95,18 +111,35 @@ def listed(registry: Registry) -> list[dict[str, Any]]:
     ]
 
 
-async def reload_devices(app: "App") -> None:
-    """Take up what the command line changed in the file of enrolled devices.
+async def change_devices(app: "App", change: Callable[[T], object], which: T) -> None:
+    """Change the file of enrolled devices, beside the alarms, and go by what it says then.
+
+    Who asked may have lost patience with a card that stalls: what is in the file counts all the same, and whatever
+    became of the change.
+    """
+
+    async def changed() -> None:
+        try:
+            await app.world.beside(change, which)
+        finally:
+            await _reload_devices(app)
+
+    await asyncio.shield(asyncio.get_running_loop().create_task(changed(), name="devices"))
+
+
+async def _reload_devices(app: "App") -> None:
+    """Take up what was changed in the file of enrolled devices.
 
     A device that comes new, or anew, has no known counter: what it says is flagged until it has answered a challenge.
     """
-    devices = await asyncio.to_thread(app.registry.devices)
+    devices = await app.world.beside(app.registry.devices)
     for known in app.intake.glance():
         if known["id"] not in devices:
             app.intake.revoke(known["id"])
             app.outbox.forget(known["id"])
     for device in devices.values():
-        app.intake.enrol(device)
+        if app.intake.enrol(device):  # with another key: what was known under its id was of another device
+            app.outbox.forget(device.id)
     app.supervise.watch(devices)
 
 
@@ -139,11 +172,11 @@ async def glance(app: "App") -> dict[str, Any]:
         "receipts": app.uplink.downlink.receipts,
         "commands": dict(app.commands.counts),
         "ports": [
-            {"name": name, "open": link.port.trouble is None, "frames": link.frames, "noise": link.noise,
-             "trouble": link.port.trouble}
-            for name, link in app.links.items()
+            {"name": name, "open": trouble is None, "frames": link.frames, "noise": link.noise, "trouble": trouble}
+            for name, link in app.links.items() for trouble in (link.port.trouble or app.supervise.fault(name),)
         ],
         **app.contacts.glance(),
+        **app.buses.glance(),
         "frames": dict(app.intake.counts),
         "devices": [
             known | app.supervise.glance(known["id"]) | app.intake.presses.glance(known["id"])
@@ -200,8 +233,8 @@ def troubles(app: "App") -> list[str]:
         found.append(
             _("the outbox is full: the oldest records leave, {count} since the start").format(count=gauge.dropped)
         )
-    if app.recorder.refused:
-        found.append(_("{count} events had no room and were not accepted").format(count=app.recorder.refused))
+    if refused := app.recorder.refused + app.contacts.inputs.dropped:
+        found.append(_("{count} events had no room and were not accepted").format(count=refused))
     if app.loaded is not None and app.loaded.refused is not None:
         text = _(
             "what C5 has applied to the settings doesn't go together with this gateway's file, and isn't used: {reason}"
@@ -212,5 +245,5 @@ def troubles(app: "App") -> list[str]:
             _("device {id} is heard and is not enrolled: c5-gateway device enrol C5D1:{id}:…").format(id=stranger)
         )
     found += [link.port.trouble for link in app.links.values() if link.port.trouble is not None]
-    found += app.contacts.troubles + app.drivers.troubles + app.supervise.troubles
+    found += app.contacts.troubles + app.buses.troubles + app.drivers.troubles + app.supervise.troubles
     return found

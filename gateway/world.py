@@ -17,6 +17,7 @@ from gateway import console
 from gateway.clock import FloorFile, SystemClock, Timekeeper
 from gateway.database import Disk
 from gateway.drivers.gpiochip import Chip, Gpiod
+from gateway.drivers.modbus import Master
 from gateway.drivers.serial_port import SerialPort
 from gateway.mqtt import Broker, Connection, Message, Will
 
@@ -85,5 +86,6 @@ class World:
     connect: Connect = Connection.open
     line: Line = SerialPort
     chip: Chip = field(default_factory=Gpiod)
+    modbus: Callable[[str, int, str, int, float], Master] = Master  # device, baud, parity, stop bits, timeout
     console: Console = console.serve
     beside: Beside = asyncio.to_thread

@@ -46,45 +46,47 @@ static void *real(const char *name)
 	return dlsym(RTLD_NEXT, name);
 }
 
-static int is_chip(const char *path, const struct stat *found)
+static int is_chip(const char *path, mode_t mode)
 {
 	const char *slash = strrchr(path, '/');
-	return S_ISSOCK(found->st_mode) && !strncmp(slash ? slash + 1 : path, "gpiochip", 8);
+	return S_ISSOCK(mode) && !strncmp(slash ? slash + 1 : path, "gpiochip", 8);
 }
 
-static int look(const char *path, struct stat *found, int flags)
-{
-	if (fstatat(AT_FDCWD, path, found, flags))
-		return -1;
-	if (is_chip(path, found)) {
-		found->st_mode = S_IFCHR | (found->st_mode & 07777);
-		found->st_rdev = makedev(MAJOR, found->st_ino & 0xff);
+/*
+ * A program is built for one of two `struct stat`s, which differ on 32-bit machines. __xstat is what glibc before 2.33
+ * called the same; the gpiod wheel is built against it.
+ */
+#define LOOK(suffix)                                                                                                   \
+	static int look##suffix(const char *path, struct stat##suffix *found, int flags)                               \
+	{                                                                                                              \
+		if (fstatat##suffix(AT_FDCWD, path, found, flags))                                                     \
+			return -1;                                                                                     \
+		if (is_chip(path, found->st_mode)) {                                                                   \
+			found->st_mode = S_IFCHR | (found->st_mode & 07777);                                           \
+			found->st_rdev = makedev(MAJOR, found->st_ino & 0xff);                                         \
+		}                                                                                                      \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	int stat##suffix(const char *path, struct stat##suffix *found)                                                 \
+	{                                                                                                              \
+		return look##suffix(path, found, 0);                                                                   \
+	}                                                                                                              \
+	int lstat##suffix(const char *path, struct stat##suffix *found)                                                \
+	{                                                                                                              \
+		return look##suffix(path, found, AT_SYMLINK_NOFOLLOW);                                                 \
+	}                                                                                                              \
+	int __xstat##suffix(int version, const char *path, struct stat##suffix *found)                                 \
+	{                                                                                                              \
+		(void)version;                                                                                         \
+		return look##suffix(path, found, 0);                                                                   \
+	}                                                                                                              \
+	int __lxstat##suffix(int version, const char *path, struct stat##suffix *found)                                \
+	{                                                                                                              \
+		(void)version;                                                                                         \
+		return look##suffix(path, found, AT_SYMLINK_NOFOLLOW);                                                 \
 	}
-	return 0;
-}
-
-int stat(const char *path, struct stat *found)
-{
-	return look(path, found, 0);
-}
-
-int lstat(const char *path, struct stat *found)
-{
-	return look(path, found, AT_SYMLINK_NOFOLLOW);
-}
-
-/* What glibc before 2.33 called the same; the gpiod wheel is built against it. */
-int __xstat(int version, const char *path, struct stat *found)
-{
-	(void)version;
-	return look(path, found, 0);
-}
-
-int __lxstat(int version, const char *path, struct stat *found)
-{
-	(void)version;
-	return look(path, found, AT_SYMLINK_NOFOLLOW);
-}
+LOOK()
+LOOK(64)
 
 char *realpath(const char *path, char *resolved)
 {
@@ -124,9 +126,9 @@ static int connect_to(const char *path)
 static int open_as(const char *name, const char *path, int flags, mode_t mode)
 {
 	int (*next)(const char *, int, ...) = real(name);
-	struct stat found;
+	struct stat64 found;
 
-	if (!fstatat(AT_FDCWD, path, &found, 0) && is_chip(path, &found))
+	if (!fstatat64(AT_FDCWD, path, &found, 0) && is_chip(path, found.st_mode))
 		return connect_to(path);
 	return next(path, flags, mode);
 }
@@ -136,7 +138,7 @@ static int open_as(const char *name, const char *path, int flags, mode_t mode)
 	{                                                                                                              \
 		va_list arguments;                                                                                     \
 		mode_t mode = 0;                                                                                       \
-		if (flags & O_CREAT) {                                                                                 \
+		if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE) {                                             \
 			va_start(arguments, flags);                                                                    \
 			mode = va_arg(arguments, mode_t);                                                              \
 			va_end(arguments);                                                                             \
@@ -146,45 +148,61 @@ static int open_as(const char *name, const char *path, int flags, mode_t mode)
 OPEN(open)
 OPEN(open64)
 
-int close(int fd)
+static int real_close(int fd)
 {
 	static int (*next)(int);
-	int other = fd >= 0 && fd < FDS_MAX ? control[fd] - 1 : -1;
 
 	if (!next)
 		next = real("close");
-	if (other >= 0) {
-		control[fd] = 0;
-		if (other != fd)
-			next(other);
-	}
 	return next(fd);
 }
 
-/* Send one message and take its answer; up to two descriptors may come with it. */
+int close(int fd)
+{
+	int other = fd >= 0 && fd < FDS_MAX ? control[fd] - 1 : -1;
+
+	if (other >= 0) {
+		control[fd] = 0;
+		if (other != fd)
+			real_close(other);
+	}
+	return real_close(fd);
+}
+
+/*
+ * Send one message and take its answer; up to two descriptors may come with it. A signal interrupts neither half: the
+ * answer would be taken for that to the next message.
+ */
 static int exchange(int fd, unsigned long request, void *argument, size_t size, int fds[2])
 {
 	char message[4 + ARGUMENT_MAX], rights[CMSG_SPACE(2 * sizeof(int))];
 	struct iovec part = {message, 4 + size};
 	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
 	struct cmsghdr *came;
+	ssize_t length;
 	uint32_t number = (uint32_t)request;
 	int32_t failed;
 
 	memcpy(message, &number, 4);
 	memcpy(message + 4, argument, size);
-	if (sendmsg(fd, &header, MSG_NOSIGNAL) < 0)
+	do
+		length = sendmsg(fd, &header, MSG_NOSIGNAL);
+	while (length < 0 && errno == EINTR);
+	if (length < 0)
 		return ENODEV;
 	header.msg_control = rights;
 	header.msg_controllen = sizeof(rights);
-	if (recvmsg(fd, &header, MSG_CMSG_CLOEXEC) != (ssize_t)(4 + size))
+	do
+		length = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
+	while (length < 0 && errno == EINTR);
+	came = length < 0 ? NULL : CMSG_FIRSTHDR(&header);
+	if (came && came->cmsg_type == SCM_RIGHTS && came->cmsg_len == CMSG_LEN(2 * sizeof(int)))
+		memcpy(fds, CMSG_DATA(came), 2 * sizeof(int));
+	if (length != (ssize_t)(4 + size))
 		return ENODEV;
 	memcpy(&failed, message, 4);
 	if (!failed)
 		memcpy(argument, message + 4, size);
-	came = CMSG_FIRSTHDR(&header);
-	if (came && came->cmsg_type == SCM_RIGHTS && came->cmsg_len == CMSG_LEN(2 * sizeof(int)))
-		memcpy(fds, CMSG_DATA(came), 2 * sizeof(int));
 	return failed;
 }
 
@@ -213,8 +231,13 @@ int ioctl(int fd, unsigned long request, ...)
 		} else {
 			control[fds[0]] = 1 + fds[1];
 			memcpy((char *)argument + LINE_REQUEST_FD, &fds[0], sizeof(int));
+			fds[0] = fds[1] = -1; /* the caller's */
 		}
 	}
+	if (fds[0] >= 0)
+		real_close(fds[0]);
+	if (fds[1] >= 0)
+		real_close(fds[1]);
 	if (failed) {
 		errno = failed;
 		return -1;

@@ -4,11 +4,13 @@ Records are judged before they come here (`verifier`) and count as held only whe
 of wire.md that meet here:
 
 1. A later record under a valid certificate vouches by its hash for those of a revoked one before it ("Certificates").
-2. What `records.unavailable` declares isn't missing. From a reported clone `lost` is not believed ("Epochs").
+2. What `records.unavailable` declares isn't missing. From a reported clone `lost` is not believed ("Epochs"), nor
+   `receipted`: what C5 asks for it hasn't got.
 3. Record 1 names the last durable record of the epoch before it; what is held beyond that stands, and its number is
    reported ("Epochs").
 4. Agency and site of a topic are routing; a difference from the newest state is reported once ("Bindings").
 5. A gateway's newest state names the brokers to which it has no link (key 8): each is a trouble until one doesn't.
+   So is an alarm that it says to have had no receipt for.
 6. Receipts: at once for alarms, at most one a second otherwise ("receipt"). What came in a file is receipted again
    when the gateway is heard: nobody was there the first time.
 """
@@ -19,6 +21,7 @@ from typing import Final
 
 from gateway.c5.chains import Chains, Key, Receipted
 from gateway.c5.epochs import Cloned, Epoch, Epochs, Finding
+from gateway.c5.lasting import Lasting
 from gateway.c5.presence import Presence
 from gateway.c5.reports import Reports
 from gateway.c5.values import Batch, Declared, Outcome, Remember, Report, Seen
@@ -53,6 +56,7 @@ class Account:
         self._alarmed = False
         self._receipted_at = float("-inf")
         self._missing_since: dict[str, float] = {}
+        self._lasting = Lasting(name, reports, lambda: self.epochs.present)
         self._unlinked: set[str] = set()  # brokers to which the gateway has no link (rule 5)
 
     def restore(self, report: Report, now: float) -> None:
@@ -63,6 +67,7 @@ class Account:
             self._missing_since[report.detail] = now
         if report.type == "link.failed":
             self._unlinked.add(report.detail)
+        self._lasting.restore(report.type, report.detail)
 
     def take(self, lane: Lane, records: Sequence[Verified], route: Route, verified_us: int, now: float) -> Batch:
         """Make one batch of the believed records of a message, those that they vouch for first."""
@@ -100,6 +105,10 @@ class Account:
             self.chains.forgo(declared.lane, declared.epoch, [(declared.first, declared.last)])
         for verified in () if isinstance(batch.records, VerifiedRun) else batch.records:  # a run has no first record
             self.linked(verified.record, now)
+        if batch.lane is Lane.STATUS:
+            for index, verified in enumerate(batch.records):
+                if index not in outcome.known:
+                    self._lasting.heard(verified.record)
         self._alarmed = self._alarmed or batch.lane == Lane.ALARM
         for index in outcome.contradicting:
             identity = batch.records[index].record.identity
@@ -127,6 +136,7 @@ class Account:
         if newest:
             self._placed(state, route)
             self._links(state)
+            self._answers(state)
             for lane, head in (state.heads or {}).items():
                 if head.sequence:
                     self.chains[lane, head.epoch].head(head.sequence, now)
@@ -203,11 +213,11 @@ class Account:
         if lane is None or not isinstance(ranges, list) or not all(map(_is_range, ranges)):
             self._reports.add("records.unavailable", self.name, "a declaration that can't be read", "unreadable")
             return []
-        if reason == "lost" and self.cloned:
-            text = "records declared lost by a gateway that is reported as cloned: not believed"
+        if self.cloned and reason != "dropped":
+            text = "records declared lost or receipted by a gateway that is reported as cloned: not believed"
             self._reports.add("records.unavailable", self.name, text, "cloned")
             return []
-        if reason in {"dropped", "lost"}:
+        if reason in ("dropped", "lost"):  # whatever it is, which may be no text
             text = f"the gateway {reason} records of its {LANE_NAMES[lane]} lane before C5 had them"
             self._reports.add("records.unavailable", self.name, text, f"{LANE_NAMES[lane]}/{reason}")
         return [Declared(lane, epoch, first, last) for epoch, first, last in ranges]
@@ -222,6 +232,7 @@ class Account:
             else:
                 text = "the gateway lost its store: what C5 hadn't got of the epochs before is gone"
                 self._reports.add("store.lost", self.name, f"{text} (epochs {detail})", detail)
+                self._lasting.gone()  # with the store went what it knew to be wrong: it is told anew
 
     def _gaps(self, now: float) -> None:
         found = self.chains.tick(now)
@@ -270,6 +281,16 @@ class Account:
         for broker, reason in failed.items():
             self._reports.hold("link.failed", self.name, f"the gateway has no link to {broker}: {reason}", broker)
         self._unlinked = set(failed)
+
+    def _answers(self, state: State) -> None:
+        """Report that the gateway hears none of our receipts, if its newest state says so (rule 5)."""
+        if state.health is None:
+            return
+        if is_uint(state.health.get("unreceipted_s")):
+            text = "the gateway has had no receipt for an alarm: the broker's access list must let it read …/receipt"
+            self._reports.hold("receipts.unread", self.name, text)
+        else:
+            self._reports.end("receipts.unread", self.name, "the gateway has our receipts again")
 
     def _changed(self) -> list[Epoch]:
         """Return copies of what changed of the epochs; the ledger's thread reads them."""

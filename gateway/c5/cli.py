@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 FILE_MAX: Final = 256 * 1024 * 1024  # bytes read at once
+SETTINGS_MAX: Final = 12_000  # bytes of settings that a command carries
 
 Config = Annotated[
     Path | None,
@@ -77,10 +78,11 @@ def status(
     from gateway.c5 import watch as view  # noqa: PLC0415
     from gateway.c5.overview import as_json as gateway_as_json  # noqa: PLC0415
 
-    views, newest, reports = view.read(_ledger(config), _now_us())
+    shown = view.read(_ledger(config), _now_us())
     if as_json:
         document = {
-            "gateways": [gateway_as_json(entry) for entry in views],
+            "gateways": [gateway_as_json(entry) for entry in shown.views],
+            "alarms": [view.alarm_json(held) for held in shown.alarms],
             "reports": [
                 {
                     "type": told.report.type,
@@ -91,13 +93,13 @@ def status(
                     "first_us": told.first_us,
                     "last_us": told.last_us,
                 }
-                for told in reports
+                for told in shown.reports
             ],
         }
         typer.echo(json.dumps(document, indent=2))
     else:
-        view.show(views, newest, reports, Console())
-    if reports or any(entry.missing for entry in views):
+        view.show(shown, Console())
+    if shown.reports or any(entry.missing for entry in shown.views):
         raise typer.Exit(1)
 
 
@@ -206,7 +208,7 @@ def command(
     if (odd := odd_arguments(name, given)) is not None:
         raise typer.BadParameter(odd)
     if given.get("toml", "").startswith("@"):
-        given["toml"] = _read(Path(given["toml"][1:])).decode("utf-8", "replace")
+        given["toml"] = _settings_text(Path(given["toml"][1:]))
     answered = asyncio.run(send(load_settings(_settings_file(config)), gateway, name, given, wait))
     reply, result = answered.reply, shown(answered.reply.result)
     if as_json:
@@ -305,6 +307,19 @@ def _read(file: Path) -> bytes:
     if len(content) > FILE_MAX:
         raise C5Error(_("{path} is larger than 256 MiB").format(path=file), _("cut it: any part of it can be verified"))
     return content
+
+
+def _settings_text(file: Path) -> str:
+    content = _read(file)
+    if len(content) > SETTINGS_MAX:
+        raise C5Error(
+            _("{path} is larger than {most} bytes").format(path=file, most=SETTINGS_MAX),
+            _("A command can't carry more. Give only what is to change."),
+        )
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise C5Error(_("{path} is not UTF-8").format(path=file), _("Save it as UTF-8.")) from error
 
 
 def _now_us() -> int:

@@ -1,7 +1,8 @@
 """`c5-receiver command`: one command to one gateway, and its answer. Works beside a running receiver.
 
-It goes to the first broker where the gateway says that it is online, is said again until the answer comes (an id is
-obeyed once), and expires when nobody waits for the answer any more. What is believed, `orders` says.
+It goes to the first broker where the gateway says that it is online, is said again until the answer comes, also over
+the next broker where this one goes (the same command: an id is obeyed once), and expires when nobody waits for the
+answer any more. What is believed, `orders` says.
 """
 
 import asyncio
@@ -45,29 +46,45 @@ class Answered:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A command as it was signed, for one epoch; `began` and `until` are the loop's time."""
+
+    id: bytes
+    epoch: bytes
+    wire: bytes
+    began: float
+    until: float
+
+
 async def send(
     settings: ReceiverSettings, gateway: str, name: str, arguments: Mapping[str, Any], wait: float
 ) -> Answered:
     """Send a command and wait for the reply. Raises C5Error with what is in the way."""
     own = load_commander(settings)
     offline = False
-    trouble: C5Error | None = None
+    order: _Order | None = None
+    trouble: LinkError | None = None
     for broker in settings.broker:
         line = _Line(settings, gateway)
         try:
-            try:
-                await line.open(broker)
-            except LinkError as error:  # whoever commands has no outbox
-                nothing = _("Nothing was sent.")
-                raise LinkError(error.what, f"{error.hint} {nothing}".strip()) from error
-            offline = offline or (line.counterpart.state is not None and not line.counterpart.state.online)
-            if line.counterpart.state is not None and line.counterpart.state.online:
-                return await line.command(own, name, arguments, wait)
+            await line.open(broker)
+            state = line.counterpart.state
+            if state is None or not state.online:
+                offline = offline or state is not None
+                continue
+            order = order or _order(own, gateway, name, arguments, epoch=state.epoch, wait=wait)
+            if state.epoch == order.epoch:  # one that has started anew would reject it
+                return await line.command(own, order, wait)
         except LinkError as error:
-            trouble = error
+            if order is None:  # whoever commands has no outbox
+                error.hint = f"{error.hint} {_('Nothing was sent.')}".strip()
+                trouble = error
+            elif trouble is None or line.said:
+                trouble = error
         finally:
             await line.close()
-    if offline:
+    if offline and order is None:
         raise C5Error(
             _("{gateway} is offline").format(gateway=gateway), _("Nothing was sent. Try again when it is there.")
         )
@@ -75,6 +92,13 @@ async def send(
         _("no broker has a state of {gateway} that is proven").format(gateway=gateway),
         _("Check its id and, in c5-receiver status, whether it was ever connected."),
     )
+
+
+def _order(own: Own, gateway: str, name: str, arguments: Mapping[str, Any], *, epoch: bytes, wait: float) -> _Order:
+    id_, issued_us, began = os.urandom(16), wall(), asyncio.get_running_loop().time()
+    said = Command(gateway, id_, issued_us, issued_us + round(wait * 1_000_000), name, epoch, arguments or None)
+    wire = Signer(own.key, own.identity.thumbprint).sign("command", message.encode(said))
+    return _Order(id_, epoch, wire, began, began + wait)
 
 
 def load_commander(settings: ReceiverSettings) -> Own:
@@ -108,6 +132,7 @@ class _Line:
         self._heard: asyncio.Queue[Message] = asyncio.Queue()
         self._ended: str | None = None
         self._connection: Connection | None = None
+        self.said = False  # a command went out here
 
     async def open(self, broker: BrokerSettings) -> None:
         """Connect, and look what the broker retains. Raises LinkError."""
@@ -135,26 +160,21 @@ class _Line:
         except TimeoutError:
             return
 
-    async def command(self, own: Own, name: str, arguments: Mapping[str, Any], wait: float) -> Answered:
+    async def command(self, own: Own, order: _Order, wait: float) -> Answered:
         """Say a command until the reply comes, or raise C5Error."""
-        state, route, connection = self.counterpart.state, self.counterpart.route, self._connection
-        assert state is not None
+        route, connection = self.counterpart.route, self._connection
         assert route is not None
         assert connection is not None
-        id_, issued_us = os.urandom(16), wall()
-        expires_us = issued_us + round(wait * 1_000_000)
-        said = Command(self._gateway, id_, issued_us, expires_us, name, state.epoch, arguments or None)
-        wire = Signer(own.key, own.identity.thumbprint).sign("command", message.encode(said))
         refused: set[str] = set()
         loop = asyncio.get_running_loop()
-        began = loop.time()
         chain_topic = f"{CENTRE_CERTIFICATES}/{own.identity.name}"
         connection.publish(chain_topic, encode_chain(own.chain), retain=True, on_ack=_noted(chain_topic, refused))
-        while (left := began + wait - loop.time()) > 0 and not refused:
+        while (left := order.until - loop.time()) > 0 and not refused:
+            self.said = True
             topic = route.topic("command")
-            connection.publish(topic, wire, on_ack=_noted(topic, refused))
-            if (reply := await self._reply(id_, min(AGAIN, left))) is not None:
-                return Answered(id_, reply, loop.time() - began)
+            connection.publish(topic, order.wire, on_ack=_noted(topic, refused))
+            if (reply := await self._reply(order.id, min(AGAIN, left))) is not None:
+                return Answered(order.id, reply, loop.time() - order.began)
             if self._ended is not None:
                 raise LinkError(
                     _("the broker ended the connection: {reason}").format(reason=self._ended),
@@ -167,7 +187,10 @@ class _Line:
             )
         raise C5Error(
             _("{gateway} gave no reply within {wait:g} s").format(gateway=self._gateway, wait=wait),
-            _("Its link may be gone or slow. Nobody is answered whose certificate its trust anchors don't prove."),
+            _(
+                "Its link may be gone or slow, or the broker's access list doesn't let it read …/command or write "
+                "…/reply. Nobody is answered whose certificate its trust anchors don't prove."
+            ),
         )
 
     async def close(self) -> None:

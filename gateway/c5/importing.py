@@ -63,7 +63,7 @@ class Reading:
         self._items = items
         self.records = 0
         self.unreadable = 0  # items that are no part of an export
-        self.complete = False  # the last item was an end that tells the right number
+        self.complete = False  # the last item was an end, and every end told the right number
         self.cut = True  # the last item was no end
 
     def messages(self) -> Iterator[tuple[str, bytes]]:
@@ -75,7 +75,7 @@ class Reading:
         lane: Lane | None = None
         waiting: list[bytes] = []
         size = since_end = 0
-        doubtful = False
+        doubtful = short = False
         for item in self._items:
             if isinstance(item, bytes) and export.is_record(item):
                 self.records += 1
@@ -98,7 +98,8 @@ class Reading:
                 yield route.event(lane), b"".join(waiting)
                 waiting, size = [], 0
             found = item if isinstance(item, Scrap) else export.part(item)
-            self.complete = isinstance(found, End) and found.count == since_end
+            short |= isinstance(found, End) and found.count != since_end
+            self.complete = isinstance(found, End) and not short
             self.cut = not isinstance(found, End)
             match found:
                 case Header(route, certificates):

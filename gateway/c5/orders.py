@@ -26,6 +26,9 @@ from gateway.topics import Route
 _NUMBER: Final = re.compile(r"[0-9]{1,16}")
 _EPOCH: Final = re.compile(r"[0-9a-f]{16}")
 _NUMBERS: Final = frozenset({"from", "to", "event_number", "seconds", "minutes"})
+_ALARM: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}/[0-9a-f]{16}/alarm/[1-9][0-9]{0,15}")
+STATUSES: Final = ("acknowledged", "dispatched", "resolved", "false-alarm")
+OPERATOR_MAX: Final = 64
 ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {  # what each command takes; "?": it may be left out
     "ping": (),
     "alarm.acknowledge": ("record", "device", "event_number?", "status", "operator"),
@@ -44,11 +47,12 @@ ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {  # what each command takes; 
 def read_arguments(pairs: Sequence[str]) -> dict[str, Any] | Refused:
     """Read KEY=VALUE pairs."""
     found: dict[str, Any] = {}
+    of_device = any(pair.startswith("device=") for pair in pairs)
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not key or not equals or key in found:
             return Refused(f"{pair}: KEY=VALUE, each key once")
-        value = _value(key, text)
+        value = text if key == "output" and not of_device else _value(key, text)
         if isinstance(value, Refused):
             return value
         found[key] = value
@@ -72,17 +76,29 @@ def _value(key: str, text: str) -> Any | Refused:
 
 
 def odd_arguments(name: str, given: Mapping[str, Any]) -> str | None:
-    """Say what a command lacks, or what it doesn't take; None if nothing, or if this version doesn't know it.
+    """Say what a command lacks, what it doesn't take, or which of its values is none; None if all is well.
 
     A gateway ignores what it doesn't know: who mistypes `device` must not put a whole gateway under maintenance.
     """
     taken = ARGUMENTS.get(name)
     if taken is None:
-        return None
+        return f"there is no command {name}, but: {', '.join(ARGUMENTS)}"
     lacking = [key for key in taken if not key.endswith("?") and key not in given]
     unknown = [key for key in given if key not in taken and f"{key}?" not in taken]
     if lacking or unknown:
-        return f"{name}: {', '.join(taken) or '-'}"
+        wrong = [f"{', '.join(lacking)} missing"] * bool(lacking) + [f"{', '.join(unknown)} unknown"] * bool(unknown)
+        return f"{name}: {', '.join(wrong)}; it takes {', '.join(taken) or 'nothing'}"
+    return _odd_acknowledgement(given) if name == "alarm.acknowledge" else None
+
+
+def _odd_acknowledgement(given: Mapping[str, Any]) -> str | None:
+    operator, record = str(given["operator"]), str(given["record"])
+    if given["status"] not in STATUSES:
+        return f"status: one of {', '.join(STATUSES)}"
+    if not (1 <= len(operator) <= OPERATOR_MAX and operator.isprintable()):
+        return f"operator: a name of at most {OPERATOR_MAX} characters"
+    if not _ALARM.fullmatch(record):
+        return "record: an alarm's identity as c5-receiver watch shows it, gateway/epoch/alarm/sequence"
     return None
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from gateway import applied, config, credentials
-from gateway.cli import contacts
+from gateway.cli import contacts, units
 from gateway.cli.look import autonomy, maintained
-from gateway.cli.running import ask
+from gateway.cli.running import ask, not_running
 from gateway.cli.said import print_json, say
 from gateway.clock import FieldClock, moment
 from gateway.config import GatewaySettings
@@ -100,6 +100,7 @@ def _looked(settings: GatewaySettings) -> Iterator[Finding]:
     else:
         yield from _identity(settings, identity)
     yield from _disk(settings)
+    yield from _deaf(settings)
     yield _devices(settings)
     try:
         running = ask(settings.gateway.state_dir, {"do": "status"})
@@ -107,10 +108,12 @@ def _looked(settings: GatewaySettings) -> Iterator[Finding]:
         yield Finding(_("service"), "failed", error.what, error.hint)
         return
     if running is None:
-        yield Finding(_("service"), "warning", _("not running"), _("Start it: systemctl start c5-gateway"))
+        yield Finding(_("service"), "warning", _("not running"), not_running().hint)
         for port in settings.port:
-            reason = try_open(port.device, port.baud)
-            yield _judged(_("port {name}").format(name=port.name), reason, _("opened"))
+            if port.driver == "field-link":
+                reason = try_open(port.device, port.baud)
+                yield _port(port.name, reason, _("opened"))
+        yield from (_judged(*found) for found in units.looked(settings))
         yield from (_judged(*found) for found in contacts.looked(settings))
         for broker in settings.broker:
             if isinstance(identity, Finding):
@@ -129,8 +132,8 @@ def _beside(running: dict[str, Any]) -> Iterator[Finding]:
     for work in running["maintenance"]:
         yield Finding(_("maintenance"), "warning", maintained(work), _("It ends by itself."))
     for port in running["ports"]:
-        yield _judged(_("port {name}").format(name=port["name"]), port["trouble"], _("open"))
-    yield from (_judged(*found) for found in contacts.beside(running))
+        yield _port(port["name"], port["trouble"], _("open"))
+    yield from (_judged(*found) for found in (*contacts.beside(running), *units.beside(running)))
     for broker in running["brokers"]:
         what = _("broker {name}").format(name=broker["broker"])
         if broker["connected"] and broker["notice"]:
@@ -138,7 +141,9 @@ def _beside(running: dict[str, Any]) -> Iterator[Finding]:
         elif broker["connected"]:
             yield Finding(what, "ok", _("connected with MQTT {version}").format(version=broker["version"]))
     told = [port["trouble"] for port in running["ports"]]
-    told += [f"{line['name']}: {line['trouble']}" for line in (*running["inputs"], *running["outputs"])]
+    lines = (*running["inputs"], *running["outputs"], *running["buses"])
+    told += [f"{line['name']}: {line['trouble']}" for line in lines]
+    told += [units.told(unit) for unit in running["units"]]
     for trouble in running["troubles"]:
         if trouble not in told:
             yield Finding(_("trouble"), "failed", trouble)
@@ -151,6 +156,26 @@ def _autonomy(running: dict[str, Any]) -> Finding:
         hint = _("Give it more: outbox.max_mb. Telemetry leaves first, then status; alarms stay.")
         return Finding(_("autonomy"), "warning", lasts, hint)
     return Finding(_("autonomy"), "ok", lasts or _("no end in sight"))
+
+
+def _port(name: str, reason: str | None, right: str) -> Finding:
+    what = _("port {name}").format(name=name)
+    if reason is None:
+        return Finding(what, "ok", right)
+    hint = _(
+        "Its devices are not heard; they go on sending, and are heard when it is back. Plug the adapter in, or correct "
+        "port.device: ls -l /dev/serial/by-id"
+    )
+    return Finding(what, "failed", reason, hint)
+
+
+def _deaf(settings: GatewaySettings) -> Iterator[Finding]:
+    """Tell of settings by which nothing can be heard."""
+    if not settings.port and not settings.input:
+        hint = _(
+            "Add a [[port]] for a receiver of buttons, or an [[input]] for a contact: docs/operate/install.md, step 3."
+        )
+        yield Finding(_("buttons"), "warning", _("no port and no input: no button can be heard"), hint)
 
 
 def _judged(what: str, reason: str | None, right: str) -> Finding:

@@ -1,5 +1,6 @@
 """Inputs and outputs as `check` and `status` show them."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +11,16 @@ from gateway.text import _
 
 def looked(settings: GatewaySettings) -> Iterator[tuple[str, str | None, str]]:
     """Yield what each line is for, why it can't be had, and what to say if it can; nobody else holds them now."""
+    used: dict[tuple[str, int | None], str] = {}
     for kind, entries in ((_("input {name}"), settings.input), (_("output {name}"), settings.output)):
         for entry in entries:
-            yield kind.format(name=entry.name), try_line(entry.chip, entry.line), _("its line is free")
+            number, wrong = try_line(entry.chip, entry.line)
+            before = used.setdefault((os.path.realpath(entry.chip), number), entry.name)
+            if number is not None and before != entry.name:  # by its number there, by its name here
+                wrong = _("line {line} of {chip} is used by {name} too").format(
+                    line=entry.line, chip=entry.chip, name=before
+                )
+            yield kind.format(name=entry.name), wrong, _("its line is free")
 
 
 def beside(running: dict[str, Any]) -> Iterator[tuple[str, str | None, str]]:

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway import config
-from gateway.cli import contacts
-from gateway.cli.running import ask
+from gateway.cli import contacts, units
+from gateway.cli.running import ask, not_running
 from gateway.cli.said import print_json, say
-from gateway.errors import C5Error
 from gateway.settings import find_settings
 from gateway.signing.record import SYNCHRONISED
 from gateway.text import _
@@ -18,7 +17,7 @@ def status(path: Path | None, *, as_json: bool) -> bool:
     settings = config.load(find_settings(path, config.VARIABLE, config.DEFAULT))
     found = ask(settings.gateway.state_dir, {"do": "status"})
     if found is None:
-        raise C5Error(_("the service isn't running"), _("Start it: systemctl start c5-gateway"))
+        raise not_running()
     if as_json:
         print_json(found)
     else:
@@ -50,7 +49,7 @@ def _show(found: dict[str, Any]) -> None:
     for port in found["ports"]:
         state = _("open, {frames} frames, {noise} of noise").format(**port) if port["open"] else port["trouble"]
         say(f"  {port['name']:10} {state}")
-    for line in contacts.shown(found):
+    for line in (*contacts.shown(found), *units.shown(found)):
         say("  " + line)
     for device in found["devices"]:
         heard = _("not heard yet") if device["heard_s"] is None else _("heard {s} s ago").format(s=device["heard_s"])

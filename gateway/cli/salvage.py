@@ -18,7 +18,7 @@ from gateway.errors import C5Error
 from gateway.identity.keystore import load_anchors, own_key
 from gateway.outbox.inspect import FILE
 from gateway.outbox.migrate import MIGRATIONS
-from gateway.outbox.salvage import Progress, Prover, salvage
+from gateway.outbox.salvage import Progress, Prover, Reckoning, reckon, salvage
 from gateway.outbox.salvager import Salvager, summary
 from gateway.settings import find_settings
 from gateway.signing.chains import encode_chain
@@ -34,7 +34,7 @@ def run(settings_path: Path | None, file: Path, *, as_json: bool) -> bool:
     state_dir = settings.gateway.state_dir
     file = file.absolute()
     store = state_dir / FILE
-    if not file.is_file() or (store.exists() and file.samefile(store)):  # reading it here would take its locks away
+    if not file.is_file() or aside.is_own(store, file):  # reading it here would take its locks away
         raise C5Error(
             _("{file} is no file that can be salvaged").format(file=file),
             _("Give a store that was set aside (outbox-….db), or another card's outbox.db."),
@@ -93,7 +93,9 @@ async def _at_rest(settings: config.GatewaySettings, file: Path) -> dict[str, An
     database = await disk.open(path, MIGRATIONS)
     progress = Progress(file.name)
     try:
-        await salvage(disk, file, prover, Salvager(disk, path, prover, lambda: database), progress, whole=False)
+        into, reckoning = Salvager(disk, path, prover, lambda: database), Reckoning()
+        await salvage(disk, file, prover, into, progress, reckoning=reckoning, whole=False)
+        progress.lost = await reckon(into, reckoning)
     finally:
         await database.close()
     return summary(progress)

@@ -1,4 +1,4 @@
-"""`c5-gateway run`: the service in the foreground, until SIGTERM or SIGINT."""
+"""`c5-gateway run`: the service in the foreground, until SIGTERM, SIGINT or SIGHUP."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ async def _serve(app: App) -> None:
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: the terminal that it ran in was closed
         loop.add_signal_handler(number, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await app.run(ready=notify.ready)

@@ -2,19 +2,25 @@
 
 While it runs the whole gateway is under maintenance: what is pressed is flagged as a test inside its signature, travels
 like any other press, and ends up at C5, whose operator may acknowledge it. It ends when every device has come as far as
-it can, after its minutes, or by Ctrl-C; the report says what was seen until then.
+it can, after its minutes, by Ctrl-C, or when the terminal goes; the report says what was seen until then.
+
+Maintenance is the walk's own, begun for a few minutes and renewed while it lasts: whatever becomes of this program, no
+real press is taken for a test for long. Where maintenance ends before the walk, so does the walk.
 """
 
 import contextlib
 import json
+import secrets
+import signal
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from gateway import __version__, config
-from gateway.cli.running import ask
+from gateway.cli.running import ask, not_running
 from gateway.cli.said import print_json, say
 from gateway.errors import C5Error
 from gateway.settings import find_settings
@@ -22,6 +28,9 @@ from gateway.text import _
 
 LOOK: Final = 0.5  # seconds between two looks at the service
 LINGER: Final = 5.0  # seconds for an operator's acknowledgement, once every press is at C5
+LEASE: Final = 3  # minutes for which maintenance goes on without us
+RENEW: Final = 60.0  # seconds between two renewals
+_GOING: Final = (signal.SIGHUP, signal.SIGTERM)
 _STORED, _RECEIVED, _ACKNOWLEDGED = "1", "2", "3"
 
 
@@ -52,6 +61,14 @@ class Walk:
             for one in devices
         }
 
+    @staticmethod
+    def _in_order(stages_ms: dict[str, int]) -> dict[str, int]:
+        """Return them with none earlier than the one below it: C5's receipt may come before the disk's answer."""
+        ordered: dict[str, int] = {}
+        for stage, ms in sorted(stages_ms.items()):
+            ordered[stage] = max([ms, *ordered.values()])
+        return ordered
+
     def look(self, devices: list[dict[str, Any]]) -> list[str]:
         """Take in a status; return what is new, a line each."""
         lines = []
@@ -65,7 +82,8 @@ class Walk:
                 lines.append(_("{id} {who}: pressed ({type})").format(id=seen.id, who=who, type=press["type"]))
             if press["number"] == seen.number:
                 new = {stage: ms for stage, ms in press["stages_ms"].items() if stage not in seen.stages_ms}
-                seen.stages_ms |= new
+                seen.stages_ms = self._in_order(seen.stages_ms | new)
+                new = {stage: seen.stages_ms[stage] for stage in new}
                 lines += [f"{seen.id} {who}: {_stage(stage, ms)}" for stage, ms in sorted(new.items())]
         return lines
 
@@ -89,24 +107,28 @@ def run(path: Path | None, report: Path | None, *, minutes: int, technician: str
     text_file, json_file = report.with_name(report.name + ".txt"), report.with_name(report.name + ".json")
     for file in (text_file, json_file):
         _write(file, "", mode="x")  # before anybody walks: what can't be written is told now
-    walk = Walk(_points(state_dir), goal)
+    walk = Walk(_points(_asked(state_dir, {"do": "status"})), goal)
     if not walk.seen:
         raise C5Error(_("no device is enrolled"), _("Enrol one from its label: c5-gateway device enrol C5D1:…"))
     reason = _("walk test by {technician}").format(technician=technician)
-    _maintain(state_dir, "maintenance.begin", {"minutes": minutes, "reason": reason})
-    if not as_json:
-        text = _("{count} devices: press each. Presses are marked as tests and go to C5. Ctrl-C ends it.")
-        say(text.format(count=len(walk.seen)))
+    work = Work(state_dir, secrets.token_hex(8))
     stopped: str | None = None
-    try:
-        _follow(state_dir, walk, time.monotonic() + 60 * minutes, quiet=as_json)
-    except KeyboardInterrupt:
-        pass
-    except C5Error as error:  # the service is gone, and maintenance with it; what was seen is kept
-        stopped = error.what
-    finally:
-        with contextlib.suppress(C5Error):
-            _maintain(state_dir, "maintenance.end", {})
+    with _as_ctrl_c():
+        try:
+            work.begin(reason)
+            if not as_json:
+                text = _("{count} devices: press each. Presses are marked as tests and go to C5. Ctrl-C ends it.")
+                say(text.format(count=len(walk.seen)))
+            _follow(work, walk, time.monotonic() + 60 * minutes, quiet=as_json)
+        except KeyboardInterrupt:
+            pass
+        except C5Error as error:  # what was seen is kept
+            stopped = error.what
+        finally:
+            for number in (signal.SIGINT, *_GOING):
+                signal.signal(number, signal.SIG_IGN)  # what is left takes seconds
+            unended = work.end()
+    stopped = ". ".join(reason for reason in (stopped, unended) if reason is not None) or None
     document = {
         "gateway": dict(config.summary(settings)), "version": __version__, "technician": technician,
         "began": f"{began:%Y-%m-%dT%H:%M:%SZ}", "ended": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -157,11 +179,66 @@ def _stage(stage: str, ms: int) -> str:
     return text.format(ms=ms)
 
 
-def _follow(state_dir: Path, walk: Walk, until: float, *, quiet: bool) -> None:
-    """Look until every device has come as far as it can, or the time is up."""
+@dataclass(slots=True)
+class Work:
+    """Maintenance of the whole gateway, by this walk."""
+
+    state_dir: Path
+    walk: str
+
+    def begin(self, reason: str) -> None:
+        """Begin it, for a few minutes."""
+        self._ask("maintenance.begin", {"minutes": LEASE, "reason": reason})
+
+    def renew(self) -> None:
+        """Go on. Raises C5Error if it has ended."""
+        self._ask("maintenance.renew", {"minutes": LEASE})
+
+    def end(self) -> str | None:
+        """End it; return what is in the way. A service that is gone has none any more."""
+        try:
+            status = ask(self.state_dir, {"do": "status"})
+            if status is not None and self.is_on(status):
+                self._ask("maintenance.end", {})
+        except C5Error as error:
+            text = _("Maintenance could not be ended, and goes on for {minutes} minutes at most: {reason}")
+            return text.format(minutes=LEASE, reason=error.what)
+        return None
+
+    def is_on(self, status: dict[str, Any]) -> bool:
+        """Whether the gateway is under this maintenance, as its status says."""
+        return any(work["walk"] == self.walk for work in status["maintenance"])
+
+    def _ask(self, name: str, arguments: dict[str, Any]) -> None:
+        _asked(self.state_dir, {"do": "maintenance", "name": name, "arguments": {**arguments, "walk": self.walk}})
+
+
+@contextlib.contextmanager
+def _as_ctrl_c() -> Iterator[None]:
+    """Have a terminal that goes, and a polite kill, end it as Ctrl-C does."""
+    numbers = (signal.SIGINT, *_GOING)
+    before = [signal.getsignal(number) for number in numbers]
+    for number in _GOING:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _follow(work: Work, walk: Walk, until: float, *, quiet: bool) -> None:
+    """Look until every device has come as far as it can, or the time is up. Raises C5Error if maintenance ends."""
     complete_at: float | None = None
+    renewed_at = time.monotonic()
     while (now := time.monotonic()) < until:
-        for line in walk.look(_points(state_dir)):
+        if now >= renewed_at + RENEW:
+            work.renew()
+            renewed_at = now
+        status = _asked(work.state_dir, {"do": "status"})
+        if not work.is_on(status):
+            raise C5Error(_("maintenance has been ended by somebody else, or the service has started anew"))
+        for line in walk.look(_points(status)):
             if not quiet:
                 say(line)
         if not walk.missing:
@@ -171,21 +248,16 @@ def _follow(state_dir: Path, walk: Walk, until: float, *, quiet: bool) -> None:
         time.sleep(LOOK)
 
 
-def _points(state_dir: Path) -> list[dict[str, Any]]:
+def _points(status: dict[str, Any]) -> list[dict[str, Any]]:
     """Return all that can be pressed: devices, and the gateway's own inputs under their names."""
-    status = _asked(state_dir, {"do": "status"})
     inputs = [{**line, "id": line["name"], "name": "", "model": "GPIO"} for line in status["inputs"]]
     return [*status["devices"], *inputs]
-
-
-def _maintain(state_dir: Path, name: str, arguments: dict[str, Any]) -> None:
-    _asked(state_dir, {"do": "maintenance", "name": name, "arguments": arguments})
 
 
 def _asked(state_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
     answer = ask(state_dir, request)
     if answer is None:
-        raise C5Error(_("the service isn't running"), _("Start it: systemctl start c5-gateway"))
+        raise not_running()
     return answer
 
 

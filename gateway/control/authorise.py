@@ -27,9 +27,7 @@ from gateway.signing.cose import VerifyingKey, parse
 from gateway.signing.message import Centre, Command, Message, Receipt
 
 KNOWN_MAX: Final = 64  # certificates of receivers and commanders; more are a mistake or an attack
-JUDGED_AGAIN: Final = timedelta(
-    minutes=1
-)  # by which our clock must have moved: what is not known costs an attacker nothing
+JUDGED_AGAIN: Final = timedelta(seconds=5)  # by which our clock must have moved: rubbish costs us no judgements
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,10 @@ class Rules:
     gateway: str
     epoch: bytes
     commanders: Collection[str]
+
+    def entitled(self, by: Identity) -> bool:
+        """Whether this is somebody whom the gateway obeys."""
+        return by.role == "commander" and by.name in self.commanders
 
     def refusal(self, spoken: Spoken, now_us: int | None) -> str | None:
         """Return why a command is not obeyed; None if it is. `now_us` is None until the clock has been synchronised."""

@@ -3,73 +3,62 @@
 Anybody on the way can repeat what a commander signed, and a commander does where no reply reached him. Rules:
 
 1. An id counts with its signer's thumbprint: nobody takes another's id from him.
-2. A command is known from the moment it is obeyed; its reply follows, perhaps much later. Both are kept until it has
-   expired and was answered: from then on it isn't obeyed any more.
-3. The reply to one that was rejected is kept while there is room: who is rejected once is rejected again.
-4. Memory is bounded. Where it is full of commands that were obeyed and can still be repeated, no other is obeyed.
+2. A command is known from the moment it is obeyed; its reply follows, perhaps much later. So many may be under way.
+3. Of those that were answered, the ones that expire last are kept. What was forgotten can't be told from what never
+   came: whatever expires no later than anything that was forgotten is not obeyed any more (`forgotten`). No clock is
+   asked: whoever moves ours (an NTP server, the path to one) makes no command come true twice.
+4. The replies to those that were rejected are kept besides, so many of the newest: they take no room from the others.
 """
 
-from dataclasses import dataclass, replace
 from typing import Final
 
-KEPT_MAX: Final = 256  # replies; commands come from people, one at a time
+KEPT_MAX: Final = 256  # replies to commands that were obeyed; commands come from people, one at a time
+UNDER_WAY_MAX: Final = 256
+REJECTED_MAX: Final = 64
 
 Key = tuple[bytes, bytes]  # the signer's thumbprint, the command's id
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    wire: bytes | None  # None: under way
-    until_us: int | None  # when the command expires; None where it was not obeyed
 
 
 class Replies:
     """The commands of this epoch, and the replies to them, signed."""
 
     def __init__(self) -> None:
-        self._kept: dict[Key, _Kept] = {}
+        self._under_way: dict[Key, int] = {}  # and when each expires
+        self._answered: dict[Key, tuple[int, bytes]] = {}
+        self._rejected: dict[Key, bytes] = {}
+        self._forgotten_us = -1  # until when the last of the forgotten ones could have been obeyed
 
     def __contains__(self, key: Key) -> bool:
         """Whether this command was answered, or is under way."""
-        return key in self._kept
+        return key in self._under_way or key in self._answered or key in self._rejected
 
     def had(self, key: Key) -> bytes | None:
         """Return the reply that this command had."""
-        kept = self._kept.get(key)
-        return kept.wire if kept else None
+        answered = self._answered.get(key)
+        return answered[1] if answered else self._rejected.get(key)
 
-    def has_room(self, now_us: int | None) -> bool:
-        """Whether a command can be obeyed now (rule 4). `now_us` is None while expiry isn't judged."""
-        return len(self._kept) < KEPT_MAX or self._dispensable(now_us) is not None
+    @property
+    def has_room(self) -> bool:
+        """Whether one more can be under way (rule 2)."""
+        return len(self._under_way) < UNDER_WAY_MAX
 
-    def begin(self, key: Key, until_us: int, now_us: int | None) -> None:
-        """Note that a command is obeyed; `has_room` said that it can be."""
-        made = self._make_room(now_us)
-        assert made, "obeyed without room"
-        self._kept[key] = _Kept(None, until_us)
+    def forgotten(self, until_us: int) -> bool:
+        """Whether a command that expires then may have been obeyed, and nobody remembers (rule 3)."""
+        return until_us <= self._forgotten_us
+
+    def begin(self, key: Key, until_us: int) -> None:
+        """Note that a command is obeyed."""
+        self._under_way[key] = until_us
 
     def answered(self, key: Key, wire: bytes) -> None:
         """Keep the reply to a command that was begun."""
-        self._kept[key] = replace(self._kept[key], wire=wire)
+        self._answered[key] = self._under_way.pop(key), wire
+        if len(self._answered) > KEPT_MAX:
+            first = min(self._answered, key=lambda kept: self._answered[kept][0])
+            self._forgotten_us = max(self._forgotten_us, self._answered.pop(first)[0])
 
-    def keep(self, key: Key, wire: bytes, now_us: int | None) -> None:
-        """Keep the reply to a command that was rejected, if there is room."""
-        if self._make_room(now_us):
-            self._kept[key] = _Kept(wire, None)
-
-    def _make_room(self, now_us: int | None) -> bool:
-        if len(self._kept) < KEPT_MAX:
-            return True
-        oldest = self._dispensable(now_us)
-        if oldest is None:
-            return False
-        del self._kept[oldest]
-        return True
-
-    def _dispensable(self, now_us: int | None) -> Key | None:
-        """Return the oldest that need not be kept (rules 2 and 3)."""
-        for key, kept in self._kept.items():
-            expired = kept.until_us is None or (now_us is not None and now_us > kept.until_us)
-            if expired and kept.wire is not None:
-                return key
-        return None
+    def rejected(self, key: Key, wire: bytes) -> None:
+        """Keep the reply to a command that was not obeyed (rule 4)."""
+        self._rejected[key] = wire
+        if len(self._rejected) > REJECTED_MAX:
+            del self._rejected[next(iter(self._rejected))]

@@ -30,15 +30,17 @@ class Coverage:
     """What C5 has of each lane and epoch, over all paths and for good: it only grows.
 
     What was dropped or lost counts as covered: it is neither sent nor missed. `untold` says what C5 is still being told
-    of it.
+    of it; of what is lost, nothing but that is ever said.
     """
 
-    def __init__(self, runs: Iterable[Run] = (), declared: Iterable[Declared] = ()) -> None:
+    def __init__(self, runs: Iterable[Run] = (), declared: Iterable[Declared] = (), lost: Iterable[Run] = ()) -> None:
         self._has: dict[tuple[Lane, int], RangeSet] = {}
+        self._lost: dict[tuple[Lane, int], RangeSet] = {}
         self._told: dict[Position, list[Run]] = {}
         self.add(runs)
         for entry in declared:
             self.forgo((entry.run,), entry.by)
+        self._lose(lost)
 
     def __contains__(self, item: Item) -> bool:
         has = self._has.get((item.lane, item.ordinal))
@@ -53,12 +55,26 @@ class Coverage:
                 new += left
         return new
 
-    def forgo(self, runs: Iterable[Run], by: Position) -> None:
+    def forgo(self, runs: Iterable[Run], by: Position, *, lost: bool = False) -> None:
         """Note that these are here no more, and that the status record at `by` tells C5 so."""
         runs = list(runs)
         self.add(runs)
+        if lost:
+            self._lose(runs)
         self._let_go()
         self._told.setdefault(by, []).extend(runs)
+
+    def parted(self, run: Run) -> tuple[list[Run], list[Run]]:
+        """Return what of a run was never lost, and what was."""
+        held = self._lost.get((run.lane, run.ordinal), RangeSet()).missing(run.first, run.last)
+        lost = RangeSet(held).missing(run.first, run.last)
+        return [Run(run.lane, run.ordinal, *part) for part in held], [
+            Run(run.lane, run.ordinal, *part) for part in lost
+        ]
+
+    def _lose(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            self._lost.setdefault((run.lane, run.ordinal), RangeSet()).add(run.first, run.last)
 
     def untold(self, run: Run) -> list[Run]:
         """Return what of a run is not being told to C5 by a record that it hasn't receipted."""

@@ -1,7 +1,7 @@
 """What delivery handles: signed records by their place in this gateway's order, without looking inside."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.event import Lane
 
@@ -68,19 +68,22 @@ class EventState:
 class Note:
     """What supervision must know after a restart: a trouble that was told and not its end, or what a device is like.
 
-    `value` None: it holds no more.
+    `value` None: it holds no more. `stamp` is the store's, and rises: of two notes of one thing the later one counts,
+    in whatever order their records become durable.
     """
 
     source: str
     what: str
     value: int | None
+    stamp: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A record to store, with what belongs into its transaction; `stored` is called once it is durable.
 
-    `drops` is what the record declares unavailable (`records.unavailable`): all of it that is still held leaves.
+    `drops` is what the record declares unavailable (`records.unavailable`): all of it that is still held leaves. If it
+    is `lost`, that is remembered: C5 is told so whenever it asks.
     `acknowledges` is the device and number of the event that an operator has seen, as the record says.
     """
 
@@ -92,6 +95,7 @@ class Entry:
     drops: tuple[Run, ...] = ()
     acknowledges: tuple[str, int] | None = None
     notes: tuple[Note, ...] = ()
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class LaneQueue:
         self.asked: dict[Run, float] = {}
         self.doubtful: dict[int, RangeSet] = {}  # asked for during a reading: perhaps it came to the outbox behind that
         self.repeats: list[tuple[float, int, Run]] = []  # acknowledged or refused: when to send again
+        self.taken: dict[Run, float] = {}  # alarms: when the broker first took what no receipt covers, oldest first
         self.waits: dict[Position, float] = {}  # of what was repeated while the centre is silent: the next wait
         self.behind = True  # the outbox holds something that was not handed
         self.missed = False  # … and got more while it was being read

@@ -68,13 +68,14 @@ class CentreWatch:
         """Take a receiver's heartbeat or receipt: one no newer than its last is a recording.
 
         So is one older than the profile by `clock_us`, our own clock where it is synchronised. One newer by as much is
-        of a receiver whose clock is wrong: taken as its last, it would be silent for as long as its clock was ahead.
+        of a receiver whose clock is ahead, and which lives all the same; once it has been set right, its last one
+        counts no more, or it would be silent for as long as its clock was ahead.
         """
         newest = self._newest_us.get(name, -1)
         if clock_us is not None:
-            if abs(time_us - clock_us) > self._profile_us:
+            if time_us < clock_us - self._profile_us:
                 return None
-            if newest > clock_us + self._profile_us:  # taken before our clock was synchronised
+            if newest > clock_us + self._profile_us >= time_us:
                 newest = -1
         if time_us <= newest:
             return None

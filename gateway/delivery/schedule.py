@@ -39,6 +39,7 @@ REFUSED_REPEAT: Final = 1.0  # seconds, doubled while the broker goes on refusin
 REFUSED_REPEAT_MAX: Final = 30.0
 REQUEST_REPEAT: Final = 5.0  # seconds between two answers to one request for what is missing
 ASKED_MAX: Final = 256  # requests remembered for that
+TAKEN_MAX: Final = 256  # publishes of alarms whose receipts are timed
 
 
 class Schedule:
@@ -135,8 +136,13 @@ class Schedule:
 
     @property
     def room_besides(self) -> bool:
-        """Whether something that is no record may go out now: it leaves the last slot to an alarm."""
-        return not self._tight or self._busy < max(1, self._window - 1)
+        """Whether something that is no record may go out now: it leaves the last slot to an alarm.
+
+        Where that is the only one, an alarm that waits for it goes first.
+        """
+        alarms = self._lanes[Lane.ALARM]
+        waits = bool(alarms.fresh) and alarms.held_until is None and Lane.ALARM in self._carried
+        return not self._tight or (self._busy < max(1, self._window - 1) and not (self._window == 1 and waits))
 
     def besides(self, size: int, now: float) -> Sent:
         """Note what goes out over the same link and is no record; pass the answer on with `answered`."""
@@ -165,6 +171,10 @@ class Schedule:
         else:
             wait = REPEAT if heard or batch.run.lane is not Lane.ALARM else UNHEARD_REPEAT
         self._settled(batch, now, wait)
+        queue = self._lanes[batch.run.lane]
+        known = batch.generation == queue.generation and batch.run.lane is Lane.ALARM
+        if heard and known and len(queue.taken) < TAKEN_MAX and self._coverage.left_of(batch.run):
+            queue.taken.setdefault(batch.run, now)
 
     def refused(self, batch: Batch, now: float, tries: int) -> None:
         """Note that the broker refused it, for the `tries`-th time in a row: its lane is held back."""
@@ -186,6 +196,16 @@ class Schedule:
             while queue.repeats and not self._coverage.left_of(queue.repeats[0][2]):
                 heapq.heappop(queue.repeats)
         return new
+
+    def unanswered(self, now: float) -> float:
+        """Return for how many seconds the broker has had an alarm that no receipt covers, on this connection.
+
+        0 while the centre is silent, which explains it.
+        """
+        taken = self._lanes[Lane.ALARM].taken
+        while taken and not self._coverage.left_of(oldest := next(iter(taken))):
+            del taken[oldest]
+        return 0.0 if self._silent or not taken else now - next(iter(taken.values()))
 
     def requested(self, run: Run, now: float) -> list[Run]:
         """Note that C5 lacks a run: what of it isn't on its way goes again, at most once in 5 s.

@@ -50,6 +50,10 @@ class FieldLink:
         self._anew()
         await port.run(beat)
 
+    def write(self, data: bytes) -> None:
+        """Write to the line that there is now; whoever keeps this may outlive the run in which it was heard."""
+        self.port.write(data)
+
     def close(self) -> None:
         """Let go of the line, whatever the run that has it does."""
         self.port.close()
@@ -79,7 +83,7 @@ class FieldLink:
     def _received(self, data: bytes) -> None:
         self._open += len(data)
         for found in self._decoder.feed(data):
-            if isinstance(found, Frame) and self._frame(found.body, self.port.write):
+            if isinstance(found, Frame) and self._frame(found.body, self.write):
                 self.frames += 1
                 self._open -= len(found.body) + AROUND
             else:

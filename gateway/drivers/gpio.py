@@ -15,6 +15,7 @@ from typing import Final
 
 from gateway.delivery.backoff import Backoff
 from gateway.drivers.gpiochip import BiasName, Chip, Edge, Input, holder
+from gateway.drivers.pace import Pace
 from gateway.text import _
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 RETRY_MIN: Final = 0.1  # seconds between tries to take the line
 RETRY_MAX: Final = 5.0
 CHECKED_EVERY: Final = 2.0  # seconds
+STEADY: Final = 3.0  # seconds until a line that was lost counts as back: one that fails at once is none
 
 Beat = Callable[[], None]
 
@@ -47,6 +49,7 @@ class InputLine:
         level: Callable[[bool], None],
         lost: Callable[[str], None],
         restored: Callable[[], None],
+        pace: Pace,
         random: Callable[[], float],
     ) -> None:
         self._chip = chip
@@ -60,6 +63,7 @@ class InputLine:
         self._told_level = level
         self._lost = lost
         self._restored = restored
+        self._pace = pace
         self._backoff = Backoff(RETRY_MIN, RETRY_MAX, random)
         self._held: Input | None = None
         self._ended: asyncio.Future[OSError] | None = None
@@ -70,21 +74,24 @@ class InputLine:
         """Keep the line; ends only when cancelled. `beat` is called each time that this comes round."""
         while True:
             beat()
+            await self._pace.turn(beat)
             try:
                 self._ended = asyncio.get_running_loop().create_future()
-                self._held = held = self._chip.input(
-                    self._path,
-                    self._line,
-                    active_low=self._active_low,
-                    bias=self._bias,
-                    debounce_ms=self._debounce_ms,
-                    edges=self._edges,
-                    failed=self._failed,
-                )
+                with self._pace.asking():
+                    self._held = held = self._chip.input(
+                        self._path,
+                        self._line,
+                        active_low=self._active_low,
+                        bias=self._bias,
+                        debounce_ms=self._debounce_ms,
+                        edges=self._edges,
+                        failed=self._failed,
+                    )
                 try:
                     await self._serve(held, self._ended, beat)
                 finally:
-                    held.close()
+                    with self._pace.asking():
+                        held.close()
                     if self._held is held:
                         self._held = self.active = None
             except OSError as error:
@@ -101,20 +108,27 @@ class InputLine:
         """Serve the line until it fails, which is raised."""
         self._taken()
         self._check(held)
-        if self.trouble is not None:
-            self.trouble = None
-            log.info("line %s of %s is back", self._line, self._path)
-            self._restored()
-        self._backoff.reset()
+        loop = asyncio.get_running_loop()
+        steady_at = loop.time() + STEADY
         while True:
             await asyncio.wait((ended,), timeout=CHECKED_EVERY)
             if ended.done():
                 raise ended.result()
             beat()
+            if not self._pace.free:
+                continue
             self._check(held)
+            if loop.time() < steady_at:
+                continue
+            self._backoff.reset()
+            if self.trouble is not None:
+                self.trouble = None
+                log.info("line %s of %s is back", self._line, self._path)
+                self._restored()
 
     def _check(self, held: Input) -> None:
-        self.active = held.level()
+        with self._pace.asking():
+            self.active = held.level()
         self._told_level(self.active)
 
     def _edges(self, edges: Sequence[Edge]) -> None:
@@ -161,10 +175,10 @@ def explained(path: str, line: int | str, error: OSError) -> str:
     return text.format(chip=path, line=line, holder=error.strerror)
 
 
-def try_line(path: str, line: int | str) -> str | None:
-    """Look at a line without touching it, for `check`; return why it can't be had, or None."""
+def try_line(path: str, line: int | str) -> tuple[int | None, str | None]:
+    """Look at a line without touching it, for `check`; return its number, and why it can't be had, or None."""
     try:
-        held_by = holder(path, line)
+        number, held_by = holder(path, line)
     except OSError as error:
-        return explained(path, line, error)
-    return None if held_by is None else explained(path, line, OSError(errno.EBUSY, held_by))
+        return None, explained(path, line, error)
+    return number, None if held_by is None else explained(path, line, OSError(errno.EBUSY, held_by))

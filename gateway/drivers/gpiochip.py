@@ -13,7 +13,8 @@ Source: linux/Documentation/userspace-api/gpio/chardev.rst; libgpiod 2.
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, Literal, Protocol
 
@@ -23,6 +24,7 @@ from gpiod.line import Edge as Edges
 
 CONSUMER: Final = "c5-gateway"  # what `gpioinfo` shows of a line that we hold
 UNREAD_MAX: Final = 256  # edges that the kernel keeps for us: ten seconds of a contact that flutters at 25 Hz
+DRAINED_MAX: Final = 4  # times that its buffer is read before the event loop has its turn
 BIASES: Final = {
     "as-is": Bias.AS_IS,
     "pull-up": Bias.PULL_UP,
@@ -128,7 +130,8 @@ class HeldInput:
     def level(self) -> bool:
         """Hand over what edges there are, then say whether the line is active. Raises OSError."""
         self._drain()
-        return bool(self._request.get_value(self._offset))
+        with _as_errors():
+            return bool(self._request.get_value(self._offset))
 
     def close(self) -> None:
         """Give the line back; again is nothing."""
@@ -143,9 +146,12 @@ class HeldInput:
             self._failed(error)
 
     def _drain(self) -> None:
-        while self._request:  # whoever is told may have given the line back
+        for _turn in range(DRAINED_MAX):  # what comes faster than that is read when the loop has come round
+            if not self._request:  # whoever was told has given the line back
+                return
             try:
-                events = self._request.read_edge_events(UNREAD_MAX)
+                with _as_errors():
+                    events = self._request.read_edge_events(UNREAD_MAX)
             except BlockingIOError:
                 return
             self._edges(
@@ -162,11 +168,13 @@ class HeldOutput:
 
     def put(self, active: bool) -> None:
         """Set it. Raises OSError."""
-        self._request.set_value(self._offset, Value.ACTIVE if active else Value.INACTIVE)
+        with _as_errors():
+            self._request.set_value(self._offset, Value.ACTIVE if active else Value.INACTIVE)
 
     def check(self) -> None:
         """Raise OSError if the line is gone."""
-        self._request.get_value(self._offset)
+        with _as_errors():
+            self._request.get_value(self._offset)
 
     def close(self) -> None:
         """Give it back."""
@@ -175,24 +183,30 @@ class HeldOutput:
 
 def _request(path: str, line: int | str, settings: gpiod.LineSettings) -> tuple[gpiod.LineRequest, int]:
     unread = UNREAD_MAX if settings.direction is Direction.INPUT else None
+    with _as_errors(), gpiod.Chip(path) as chip:
+        offset = _offset(chip, line)
+        try:
+            return chip.request_lines({offset: settings}, consumer=CONSUMER, event_buffer_size=unread), offset
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            raise OSError(errno.EBUSY, chip.get_line_info(offset).consumer) from error
+
+
+@contextmanager
+def _as_errors() -> Iterator[None]:
+    """Raise as the kernel's error what the library makes of EINVAL and EOPNOTSUPP."""
     try:
-        with gpiod.Chip(path) as chip:
-            offset = _offset(chip, line)
-            try:
-                return chip.request_lines({offset: settings}, consumer=CONSUMER, event_buffer_size=unread), offset
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise
-                raise OSError(errno.EBUSY, chip.get_line_info(offset).consumer) from error
-    except (ValueError, NotImplementedError) as error:  # what the library makes of EINVAL and EOPNOTSUPP
+        yield
+    except (ValueError, NotImplementedError) as error:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) from error
 
 
-def holder(path: str, line: int | str) -> str | None:
-    """Return who holds a line ("" if they have no name), or None. Raises OSError."""
-    with gpiod.Chip(path) as chip:
+def holder(path: str, line: int | str) -> tuple[int, str | None]:
+    """Return a line's number, and who holds it ("" if they have no name) or None. Raises OSError."""
+    with _as_errors(), gpiod.Chip(path) as chip:
         info = chip.get_line_info(_offset(chip, line))
-        return info.consumer if info.used else None
+        return info.offset, info.consumer if info.used else None
 
 
 def _offset(chip: gpiod.Chip, line: int | str) -> int:

@@ -6,9 +6,12 @@ back. Whatever is written while there is no line is gone: on a Field Link nothin
 """
 
 import asyncio
+import errno
 import logging
 import os
+import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import serial
@@ -22,7 +25,9 @@ READ_MAX: Final = 65_536  # bytes of one reading
 WRITE_MAX: Final = 65_536  # bytes waiting for a line that is slower than we, as after an outage; more is dropped
 RETRY_MIN: Final = 0.1  # seconds between tries to open the line
 RETRY_MAX: Final = 5.0
-AROUND: Final = 3.0  # seconds between two signs that the loop comes round, on a line that works
+# Seconds between two signs that the loop comes round, and until a line that was lost counts as back: an adapter that
+# is there and ends at once is none.
+AROUND: Final = 3.0
 
 Beat = Callable[[], None]
 
@@ -56,7 +61,7 @@ class SerialPort:
         while True:
             beat()
             try:
-                self._port = serial.Serial(self._device, self._baud, timeout=0, write_timeout=0, exclusive=True)
+                self._port = _opened(self._device, self._baud)
             except (serial.SerialException, OSError, ValueError) as error:
                 self._fail(_explained(self._device, error))
             else:
@@ -70,14 +75,13 @@ class SerialPort:
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
         ended: asyncio.Future[str] = self._ended
-        if self.trouble is not None:
-            self.trouble = None
-            log.info("the line %s is back", self._device)
-            self._restored()
         loop.add_reader(port.fileno(), self._readable, port.fileno())
-        self._backoff.reset()
-        while not ended.done():
-            await asyncio.wait({ended}, timeout=AROUND)
+        while not (await asyncio.wait({ended}, timeout=AROUND))[0]:
+            self._backoff.reset()
+            if self.trouble is not None:
+                self.trouble = None
+                log.info("the line %s is back", self._device)
+                self._restored()
             beat()
         return ended.result()
 
@@ -148,16 +152,35 @@ def _explained(device: str, error: Exception) -> str:
             )
         case 11 | 16:
             return _("{device} is in use by another program").format(device=device)
+        case errno.ENOTTY:
+            return _("{device} is no serial port").format(device=device)
         case None:
             return f"{device}: {error}"
         case _:
             return f"{device}: {os.strerror(number)}"
 
 
+def no_line(device: str) -> bool:
+    """Whether there is something else in the line's place, which we don't even open.
+
+    Whoever closes a file of SQLite's takes the locks away that this process holds on it.
+    """
+    try:
+        return not stat.S_ISCHR(Path(device).stat().st_mode)
+    except (OSError, ValueError):
+        return False  # opening it will tell
+
+
+def _opened(device: str, baud: int) -> serial.Serial:
+    if no_line(device):
+        raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+    return serial.Serial(device, baud, timeout=0, write_timeout=0, exclusive=True)
+
+
 def try_open(device: str, baud: int) -> str | None:
     """Open and close a line, for `check`; return why it can't be, or None."""
     try:
-        serial.Serial(device, baud, timeout=0, exclusive=True).close()
+        _opened(device, baud).close()
     except (serial.SerialException, OSError, ValueError) as error:
         return _explained(device, error)
     return None

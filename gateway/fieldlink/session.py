@@ -189,7 +189,8 @@ class DeviceSession:
                 self._tell_again.pop(number, None)
                 stage = self._events[number]
                 return [RepeatedEvent(number), *(self._send(Ack(number, stage)) if stage else [])]
-            case EventMessage():
+            case EventMessage(number=number):
+                self._tell_again.pop(number, None)  # said of a number that wasn't there yet: not of this event
                 return [NewEvent(received, self.unproven)]
             case Unreadable():
                 return [UnreadableEvent(received, self.unproven)]

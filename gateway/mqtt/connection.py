@@ -155,13 +155,14 @@ class Connection:
         modern = self.protocol == "5"
         properties = publish_properties(content_type, tuple(user_properties)) if modern else None
         first = not (self._flush_due or self._reading)
-        self._flush_due |= first  # `_wake` needn't see to it
+        if first:
+            self._flush_due = True  # `_wake` needn't see to it
+            self._loop.call_soon(self._flush_turn)
         info = self._client.publish(topic, payload, 1, retain, properties)
         assert info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS, info.rc
         self._unanswered[info.mid] = (self._loop.time(), on_ack)
         if first:
             self._flush()
-            self._loop.call_soon(self._flush_turn)
 
     async def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribe at QoS 1. Raises LinkError if the broker refuses one or is silent, or if the connection ends."""

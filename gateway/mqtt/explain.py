@@ -55,7 +55,8 @@ def explain_failure(error: BaseException | None) -> tuple[str, str]:
             return _("there is no way to it from here"), _("Check this machine's network: it has no route to there.")
         case None | ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
             return _("the connection was cut"), _(
-                "The broker's log says whether it was the broker; if not, check the link."
+                "The broker's log says whether it was the broker; if not, check the link. Again and again, with "
+                "`already connected` there: a second machine has this one's certificates."
             )
         case OSError(errno=None):
             return str(error), ""

@@ -26,4 +26,15 @@ CREATE TABLE note (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS: Final = (files("gateway.outbox").joinpath("schema.sql").read_text("utf-8"), _DECLARED, _NOTE)
+# What was declared lost: C5 is told nothing else of it, should it ask again.
+_LOST: Final = """
+CREATE TABLE lost (
+    lane INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (lane, ordinal, first)
+) WITHOUT ROWID
+"""
+
+MIGRATIONS: Final = (files("gateway.outbox").joinpath("schema.sql").read_text("utf-8"), _DECLARED, _NOTE, _LOST)

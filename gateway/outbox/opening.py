@@ -68,7 +68,10 @@ async def open_store(disk: Disk, path: Path, random4: bytes, chain: bytes, stamp
             error.__cause__ is None or isinstance(error.__cause__, BlockingIOError)
         ):
             raise
-        return Opened(database, await _glimpsed(disk, path, database, look) or _unknown(random4, chain), error)
+        if damage is None and await disk.set_asides(path):
+            damage = _("a store was set aside before")
+        start = await _glimpsed(disk, path, database, look) or _unknown(random4, chain)
+        return Opened(database, start, error, damage)
 
 
 async def _begun(disk: Disk, path: Path, database: Database, random4: bytes, chain: bytes) -> Opened:

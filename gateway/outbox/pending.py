@@ -1,14 +1,17 @@
 """What memory holds and the disk has not taken yet: records, counters, receipts; and when it is due.
 
-Alarms and status are due at once, and take with them what waits. Telemetry and receipts wait for company, counters
-longer. While a disk works this is empty again within a second; while it doesn't, this is what stands in for it.
+Alarms, status and notes are due at once, and take with them what waits. Telemetry and receipts wait for company,
+counters longer. While a disk works this is empty again within a second; while it doesn't, this is what stands in for
+it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from gateway.delivery.item import After, DeviceState, Entry, Item, Note, Run, Want
-from gateway.event import Lane
+from gateway.event import LANE_NAMES, Lane
+from gateway.outbox.inspect import Waiting
 from gateway.outbox.statements import Write
 from gateway.ranges import RangeSet
 
@@ -19,6 +22,8 @@ COUNTERS: Final = 15.0  # seconds that counters wait: with intake's 10 s they ar
 WRITE_MAX: Final = 512 * 1024  # bytes of records in one transaction
 FORGET_MAX: Final = 1024  # records that a receipt takes away in one transaction
 NEVER: Final = float("inf")
+
+_Key = tuple[str, str]  # of a note: its source, and what it says of that
 
 
 class Pending:
@@ -33,7 +38,10 @@ class Pending:
         self._owed: dict[str, DeviceState] = {}
         self._covered: dict[tuple[Lane, int], RangeSet] = {}  # by lane and ordinal
         self._forgotten: list[str] = []
-        self._noted: dict[tuple[str, str], Note] = {}
+        self._acknowledged: list[tuple[str, int]] = []
+        self._stamp = 0
+        self._noted: dict[_Key, Note] = {}  # that no record carries
+        self._stamped: dict[_Key, int] = {}  # of what is durable: no older note is written over it
 
     def room(self, lane: Lane) -> bool:
         """Whether memory has room for a record of this lane."""
@@ -42,6 +50,7 @@ class Pending:
     def add(self, entry: Entry) -> None:
         """Take a record."""
         size = len(entry.item.wire)
+        entry = replace(entry, notes=self._stamps(entry.notes))
         self.waiting[entry.item.lane, entry.item.sequence] = entry
         self.size += size
         self._gathered += size
@@ -52,14 +61,17 @@ class Pending:
         """Take counters and notes that no record carried."""
         for state in states:
             self._owe(state)
-        self._noted |= {(note.source, note.what): note for note in notes}
-        if states or notes:
+        self._note(self._stamps(notes))
+        if states:
             self._soon(COUNTERS)
 
     def forget(self, device: str) -> None:
         """Take that a device is enrolled no more."""
         self._owed.pop(device, None)
         self._noted = {key: note for key, note in self._noted.items() if note.source != device}
+        self._acknowledged = [event for event in self._acknowledged if event[0] != device]
+        for place, entry in self.waiting.items():
+            self.waiting[place] = _without(entry, device)
         self._forgotten.append(device)
         self._soon(0.0)
 
@@ -70,7 +82,7 @@ class Pending:
             self._soon(GATHER)
 
     def free(self, runs: Iterable[Run], ordinal: int) -> None:
-        """Let go of what C5 has, while there is no disk to take it; the counters it carried stay owed."""
+        """Let go of what C5 has, while there is no disk to take it; what else it carried stays owed."""
         for run in runs:
             if run.ordinal != ordinal:
                 continue
@@ -79,7 +91,9 @@ class Pending:
                 self.size -= len(entry.item.wire)
                 if entry.device is not None:
                     self._owe(entry.device)
-                self.remember((), entry.notes)
+                if entry.acknowledges is not None:
+                    self._acknowledged.append(entry.acknowledges)
+                self._note(entry.notes)
 
     def take(self, *, shared: bool, receipts_alone: bool = False) -> Write | None:
         """Return what goes into the next transaction, or None if there is nothing.
@@ -103,15 +117,18 @@ class Pending:
             entries.append(entry)
         states, self._owed = tuple(self._owed.values()), {}
         forgotten, self._forgotten = tuple(self._forgotten), []
-        notes, self._noted = tuple(self._noted.values()), {}
+        acknowledged, self._acknowledged = tuple(self._acknowledged), []
+        noted, self._noted = tuple(self._noted.values()), {}
+        notes = self._newest([*noted, *(note for entry in entries for note in entry.notes)])
         self._gathered = 0
         self.due = self._now() if more else NEVER
-        if not entries and not states and not receipted and not forgotten and not notes:
+        if not entries and not states and not receipted and not forgotten and not acknowledged and not notes:
             return None
-        return Write(tuple(entries), states, receipted, forgotten, notes)
+        return Write(tuple(entries), states, receipted, forgotten, notes, acknowledged)
 
     def done(self, write: Write) -> None:
         """Let go of what has become durable, and tell."""
+        self._stamped |= {(note.source, note.what): note.stamp for note in write.notes}
         for entry in write.entries:
             if self.waiting.pop((entry.item.lane, entry.item.sequence), None) is not None:
                 self.size -= len(entry.item.wire)
@@ -120,10 +137,14 @@ class Pending:
 
     def failed(self, write: Write) -> None:
         """Keep what the disk did not take."""
+        since = set(self._forgotten)
         for state in write.states:
-            self._owed.setdefault(state.device, state)
+            if state.device not in since:
+                self._owed.setdefault(state.device, state)
+        carried = {note.stamp for entry in write.entries for note in entry.notes}  # those wait with their records
+        self._note(note for note in write.notes if note.stamp not in carried and note.source not in since)
+        self._acknowledged = [*(event for event in write.acknowledged if event[0] not in since), *self._acknowledged]
         self._forgotten = [*write.forgotten, *self._forgotten]
-        self._noted = {(note.source, note.what): note for note in write.notes} | self._noted
         self.receipted(write.receipted)
 
     def items(self, want: Want) -> list[Item]:
@@ -136,11 +157,38 @@ class Pending:
                 items = [i for i in items if position is None or (i.ordinal, i.sequence) > position]
         return [i for i in items if i.sequence not in self._covered.get((i.lane, i.ordinal), ())]
 
+    def summary(self) -> dict[str, Waiting]:
+        """Return what waits, by lane."""
+        found = dict.fromkeys(LANE_NAMES.values(), Waiting(0, 0, None))
+        for entry in self.waiting.values():
+            before = found[name := LANE_NAMES[entry.item.lane]]
+            found[name] = Waiting(before.count + 1, before.size + len(entry.item.wire), None)
+        return found
+
     def _owe(self, state: DeviceState) -> None:
         """Keep counters to be stored; they never go back, but another key under the same id counts for itself."""
         before = self._owed.get(state.device)
         if before is None or before.key_id != state.key_id or before.counter <= state.counter:
             self._owed[state.device] = state
+
+    def _stamps(self, notes: Sequence[Note]) -> tuple[Note, ...]:
+        """Number notes in the order in which they came."""
+        first = self._stamp + 1
+        self._stamp += len(notes)
+        return tuple(replace(note, stamp=stamp) for stamp, note in enumerate(notes, first))
+
+    def _note(self, notes: Iterable[Note]) -> None:
+        """Keep notes that no record carries, unless there are newer ones."""
+        for note in notes:
+            key = note.source, note.what
+            if (before := self._noted.get(key)) is None or before.stamp < note.stamp:
+                self._noted[key] = note
+            self._soon(0.0)
+
+    def _newest(self, notes: Iterable[Note]) -> tuple[Note, ...]:
+        """Return the newest note of each thing, where nothing newer is durable."""
+        newest = {(note.source, note.what): note for note in sorted(notes, key=lambda note: note.stamp)}
+        return tuple(note for key, note in newest.items() if note.stamp > self._stamped.get(key, 0))
 
     def _soon(self, wait: float) -> None:
         self.due = min(self.due, self._now() + wait)
@@ -164,6 +212,15 @@ class Pending:
             else:
                 del self._covered[place]
         return tuple(taken)
+
+
+def _without(entry: Entry, device: str) -> Entry:
+    """Return an entry that leaves nothing behind of a device but its record."""
+    if entry.device is not None and entry.device.device == device:
+        entry = replace(entry, device=None, event_number=None)
+    if entry.acknowledges is not None and entry.acknowledges[0] == device:
+        entry = replace(entry, acknowledges=None)
+    return replace(entry, notes=tuple(note for note in entry.notes if note.source != device))
 
 
 def _order(entry: Entry) -> int:

@@ -7,8 +7,8 @@ Rules:
 2. Alarms and status first, then telemetry. A step is a few pages, read and verified on a thread beside the event loop,
    and one short transaction; between two steps the machine is left alone for as long.
 3. What C5 has is not taken in again. What is taken in waits for its receipt like any other record.
-4. At the end it is known what is lost: what must have existed (a head, a receipt, an event or a later record names it)
-   and is neither here nor receipted. Before the end nothing is.
+4. At the end it is known what is `lost`: what must have existed (a head, a receipt, an event or a later record names
+   it) and is neither here nor receipted. Before the end of all files nothing is: what one lacks, the next may have.
 
 Every step may be repeated: a salvage that a power cut ends begins anew.
 """
@@ -16,7 +16,7 @@ Every step may be repeated: a salvage that a power cut ends begins anew.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,6 +53,25 @@ class Lost(NamedTuple):
 
     run: Run
     epoch: bytes
+
+
+@dataclass(slots=True)
+class Reckoning:
+    """What must have existed, as the files say that were salvaged: their epochs, and how far each lane had come.
+
+    `told`: whether they say all that C5 has.
+    """
+
+    epochs: set[bytes] = field(default_factory=set)
+    reached: dict[tuple[Lane, bytes], int] = field(default_factory=dict)
+    told: bool = True
+
+    def add(self, epochs: Iterable[bytes], reached: Mapping[tuple[Lane, bytes], int], *, told: bool) -> None:
+        """Take in what one more file says."""
+        self.epochs.update(epochs)
+        for place, sequence in reached.items():
+            self.reached[place] = max(sequence, self.reached.get(place, 0))
+        self.told = self.told and told
 
 
 class Found(NamedTuple):
@@ -130,8 +149,10 @@ class Into(Protocol):
         """Note what was taken in, and the ordinals of its epochs."""
 
 
-async def salvage(disk: Disk, path: Path, prover: Prover, into: Into, progress: Progress, *, whole: bool) -> list[Lost]:
-    """Take everything readable from a file into a store; return what is lost.
+async def salvage(
+    disk: Disk, path: Path, prover: Prover, into: Into, progress: Progress, *, reckoning: Reckoning, whole: bool
+) -> None:
+    """Take everything readable from a file into a store, and what must have existed into the reckoning.
 
     `whole`: the store takes the file's place, else the file is another one's. Raises `StoreError` only if there is
     nothing to read at all; a store that fails meanwhile is waited for.
@@ -160,10 +181,14 @@ async def salvage(disk: Disk, path: Path, prover: Prover, into: Into, progress: 
                 into.taken(taken, places)
             progress.looked += min(STEP, pages.blocks - first)
             await asyncio.sleep(PAUSE)
-    reached = {(lane, ordinals[ordinal]): sequence for (lane, ordinal), sequence in known.reached.items()}
-    lost: list[Lost] = await _insist(into.look, partial(_lost, epochs=epochs, reached=reached, told=known.told))
-    progress.lost = lost
-    return lost
+    reached = {(lane, known.names[ordinal]): sequence for (lane, ordinal), sequence in known.reached.items()}
+    reckoning.add(epochs, reached, told=known.told)
+
+
+async def reckon(into: Into, reckoning: Reckoning) -> list[Lost]:
+    """Return what is lost; a store that fails meanwhile is waited for."""
+    found: list[Lost] = await _insist(into.look, partial(_lost, reckoning=reckoning))
+    return found
 
 
 async def _insist(ask: Callable[[Work[Any]], Awaitable[Any]], work: Work[Any]) -> Any:
@@ -235,15 +260,16 @@ def runs(taken: Sequence[Taken]) -> list[Run]:
     return [Run(*place, *span) for place, held in spans.items() for span in held]
 
 
-def _lost(
-    connection: sqlite3.Connection, epochs: dict[bytes, int], reached: dict[tuple[Lane, int], int], *, told: bool
-) -> list[Lost]:
+def _lost(connection: sqlite3.Connection, reckoning: Reckoning) -> list[Lost]:
     """Return what of these epochs must have existed, and is neither here, nor receipted, nor declared.
 
     Without word of what C5 has, only what is missing between records that are here: C5 asks for the rest.
     """
     lost: list[Lost] = []
-    for epoch, ordinal in epochs.items():
+    told = reckoning.told
+    for epoch, ordinal in statements.ordinals(connection).items():
+        if epoch not in reckoning.epochs:
+            continue
         for lane in Lane:
             held = RangeSet()
             place = (lane, ordinal)
@@ -260,7 +286,7 @@ def _lost(
                 spans = f"SELECT first, last FROM {table} WHERE lane = ? AND ordinal = ?"  # noqa: S608  # a constant
                 for span in connection.execute(spans, place):
                     held.add(*span)
-            highest = max(held.highest, reached.get(place, 0) if told else 0)
+            highest = max(held.highest, reckoning.reached.get((lane, epoch), 0) if told else 0)
             if lowest <= highest:
                 lost += [Lost(Run(lane, ordinal, *hole), epoch) for hole in held.missing(lowest, highest)]
     return lost

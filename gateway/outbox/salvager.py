@@ -6,7 +6,7 @@ through, nobody can say what is lost (`damage`), and nobody should.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from gateway.database import Database, Disk, Work
 from gateway.errors import StoreError
-from gateway.outbox.salvage import Lost, Progress, Prover, Taken, salvage
+from gateway.outbox.salvage import Lost, Progress, Prover, Reckoning, Taken, reckon, salvage
 from gateway.text import _
 
 log = logging.getLogger(__name__)
@@ -90,32 +90,44 @@ class Salvager:
 
     async def _run(self) -> None:
         through: set[Path] = set()
-        while due := [*await self._disk.set_asides(self._path), *self._named]:
-            file = next((file for file in due if file not in through), None)
-            if file is None:  # a name that the disk doesn't let us change
-                break
-            through.add(file)
-            if file in self._named:
-                self._named.remove(file)
-                await self._one(file, whole=False)
-            else:
-                await self._one(file, whole=True)
+        while await self._next(through) is not None:  # else nothing, or a name that the disk doesn't let us change
+            await self._all(through)
         damage, self.damage = self.damage, None
         if damage is not None:
             self.on_end()
 
-    async def _one(self, file: Path, *, whole: bool) -> None:
+    async def _all(self, through: set[Path]) -> None:
+        """Salvage all that is due, then say what is lost: what one file lacks, the next may have."""
+        reckoning = Reckoning()
+        files: dict[Path, Progress] = {}
+        gone: list[Lost] = []
+        while (file := await self._next(through)) is not None:
+            while file is not None:
+                through.add(file)
+                files[file] = await self._one(file, reckoning)
+                file = await self._next(through)
+            gone = await reckon(self, reckoning)  # then look again: a store may have been set aside meanwhile
+        self.on_lost(gone)
+        for file, progress in files.items():
+            progress.lost = gone
+            await self._disk.salvaged(file)
+            log.info("salvaged %s: %s", file, summary(progress))
+
+    async def _next(self, through: Collection[Path]) -> Path | None:
+        due = [*await self._disk.set_asides(self._path), *self._named]
+        return next((file for file in due if file not in through), None)
+
+    async def _one(self, file: Path, reckoning: Reckoning) -> Progress:
         log.warning("salvaging %s", file)
         self.progress = progress = Progress(file.name)
+        if not (whole := file not in self._named):
+            self._named.remove(file)
         try:
-            lost = await salvage(self._disk, file, self._prover, self, progress, whole=whole)
+            await salvage(self._disk, file, self._prover, self, progress, reckoning=reckoning, whole=whole)
         except StoreError as error:
             log.warning("nothing could be salvaged: %s", error.what)
-            lost = progress.lost = []
             progress.error = error.what
-        self.on_lost(lost)
-        await self._disk.salvaged(file)
-        log.info("salvaged %s: %s", file, summary(progress))
+        return progress
 
 
 def summary(progress: Progress) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Start:
     older_chains: tuple[bytes, ...]  # under which records that are still here were signed
     declared: tuple[Declared, ...] = ()  # what was dropped, while C5 hasn't receipted that it was told
     notes: tuple[Note, ...] = ()
+    lost: tuple[Run, ...] = ()  # what was declared lost, whether C5 has receipted that it was told or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class Write:
     states: tuple[DeviceState, ...] = ()
     receipted: tuple[Run, ...] = ()
     forgotten: tuple[str, ...] = ()  # devices
-    notes: tuple[Note, ...] = ()  # that no record carried
+    notes: tuple[Note, ...] = ()  # of its records, and those that no record carried, in order
+    acknowledged: tuple[tuple[str, int], ...] = ()  # events, by records that are here no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,40 +101,48 @@ def look(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
     return Start(
         (last or 0) + 1, epoch(count, random4), count, True, heads, receipted,
         {epoch: ordinal for ordinal, epoch in epochs.items()}, devices, events, chain, older, declared(connection),
-        _notes(connection),
+        _notes(connection), _lost(connection),
     )  # fmt: skip
 
 
 def declared(connection: sqlite3.Connection) -> tuple[Declared, ...]:
     """Return what was dropped and by which record C5 is told, oldest first, until a receipt covers that record."""
-    if not _has(connection, "declared"):
+    if not has(connection, "declared"):
         return ()
     rows = connection.execute("SELECT * FROM declared ORDER BY by_ordinal, by_sequence, lane, ordinal, first")
     return tuple(Declared(Run(Lane(lane), *run), (ordinal, seq)) for lane, *run, ordinal, seq in rows)
 
 
-def _has(connection: sqlite3.Connection, table: str) -> bool:
+def _lost(connection: sqlite3.Connection) -> tuple[Run, ...]:
+    if not has(connection, "lost"):
+        return ()
+    return tuple(Run(Lane(lane), *rest) for lane, *rest in connection.execute("SELECT * FROM lost"))
+
+
+def has(connection: sqlite3.Connection, table: str) -> bool:
     """Whether a table is there: an older store, on a disk that can't be written, may be without."""
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
 
 
 def _notes(connection: sqlite3.Connection) -> tuple[Note, ...]:
-    if not _has(connection, "note"):
+    if not has(connection, "note"):
         return ()
     return tuple(Note(*row) for row in connection.execute("SELECT * FROM note ORDER BY source, what"))
 
 
 def write(connection: sqlite3.Connection, what: Write, budget: Budget) -> Written:
     """Store and forget; raises sqlite3.OperationalError where that would burst the budget."""
-    put_notes(connection, what.notes)
+    for device in what.forgotten:  # what comes with it is of another device under its id
+        forget(connection, device)
     insert(connection, what.entries, what.states)
+    for event in what.acknowledged:
+        _acknowledge(connection, event)
+    put_notes(connection, what.notes)
     gone = receipt(connection, [*what.receipted, *_receipted_before(connection, what.entries)])
     for entry in what.entries:
         if entry.drops:
             for lane, size in drop(connection, entry).items():
                 gone[lane] = gone.get(lane, 0) + size
-    for device in what.forgotten:
-        forget(connection, device)
     now = usage(connection)
     if what.entries and now.whole > budget.whole:
         # SQLite bounds the file, and nobody the log: another process may have been reading for hours.
@@ -168,7 +178,8 @@ def begin(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start
         " AND ordinal NOT IN (SELECT ordinal FROM epoch ORDER BY ordinal DESC LIMIT ?)",
         (EPOCHS_KEPT,),
     )
-    connection.execute("DELETE FROM receipted WHERE ordinal NOT IN (SELECT ordinal FROM epoch)")
+    for table in ("receipted", "lost"):
+        connection.execute(f"DELETE FROM {table} WHERE ordinal NOT IN (SELECT ordinal FROM epoch)")  # noqa: S608  # same
     start = replace(look(connection, random4, chain), unstored=False)
     resume(connection, start)
     return start
@@ -200,8 +211,7 @@ def insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Seq
         if (item.ordinal, item.sequence) > (before.item.ordinal, before.item.sequence):
             newest[item.lane] = entry
         if entry.acknowledges is not None:  # alarms come first: the event's own row is there
-            execute("UPDATE event SET stage = 3 WHERE device = ? AND number = ?", entry.acknowledges)
-        put_notes(connection, entry.notes)
+            _acknowledge(connection, entry.acknowledges)
         if entry.device is None:
             continue
         before_it = devices.get(entry.device.device, entry.device)
@@ -230,6 +240,10 @@ def insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Seq
             " WHERE (excluded.ordinal, excluded.sequence) > (head.ordinal, head.sequence)",
             (item.lane, item.ordinal, item.sequence, entry.digest),
         )
+
+
+def _acknowledge(connection: sqlite3.Connection, event: tuple[str, int]) -> None:
+    connection.execute("UPDATE event SET stage = 3 WHERE device = ? AND number = ?", event)
 
 
 def put_devices(connection: sqlite3.Connection, states: Sequence[DeviceState]) -> None:
@@ -267,7 +281,7 @@ def receipt(connection: sqlite3.Connection, runs: Sequence[Run]) -> dict[Lane, i
         place = (run.lane, run.ordinal, run.first, run.last)
         connection.execute(f"UPDATE head SET receipted = 1 WHERE {_IN_RUN}", place)  # noqa: S608  # a constant
         gone[run.lane] = gone.get(run.lane, 0) + _delete(connection, run)
-        _merge(connection, run)
+        merge(connection, "receipted", run)
         if run.lane is not Lane.TELEMETRY:
             connection.execute(f"UPDATE event SET stage = 2 WHERE stage < 2 AND {_IN_RUN}", place)  # noqa: S608  # same
         if run.lane is Lane.STATUS:
@@ -288,9 +302,11 @@ def drop(connection: sqlite3.Connection, entry: Entry) -> dict[Lane, int]:
             (run.lane, run.ordinal, run.first, run.last),
         )
         connection.execute(
-            "INSERT INTO declared VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO declared VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",  # a longer one says it already
             (run.lane, run.ordinal, run.first, run.last, entry.item.ordinal, entry.item.sequence),
         )
+        if entry.lost:
+            merge(connection, "lost", run)
     return gone
 
 
@@ -308,19 +324,19 @@ def _settle(connection: sqlite3.Connection, run: Run) -> None:
     told = "FROM declared WHERE by_ordinal = ? AND by_sequence BETWEEN ? AND ?"
     place = (run.ordinal, run.first, run.last)
     for lane, *rest in connection.execute(f"SELECT lane, ordinal, first, last {told}", place).fetchall():
-        _merge(connection, Run(Lane(lane), *rest))
+        merge(connection, "receipted", Run(Lane(lane), *rest))
     connection.execute(f"DELETE {told}", place)  # a constant
 
 
-def _merge(connection: sqlite3.Connection, run: Run) -> None:
-    """Add a run to what C5 has, as one range with its neighbours."""
-    touching = "FROM receipted WHERE lane = ? AND ordinal = ? AND first <= ? AND last >= ?"
+def merge(connection: sqlite3.Connection, table: str, run: Run) -> None:
+    """Add a run to what C5 has (`receipted`) or what is `lost`, as one range with its neighbours."""
+    touching = f"FROM {table} WHERE lane = ? AND ordinal = ? AND first <= ? AND last >= ?"
     place = (run.lane, run.ordinal, run.last + 1, run.first - 1)
     first, last = connection.execute(f"SELECT min(first), max(last) {touching}", place).fetchone()
     connection.execute(f"DELETE {touching}", place)  # a constant
     first = run.first if first is None else min(first, run.first)
     last = run.last if last is None else max(last, run.last)
-    connection.execute("INSERT INTO receipted VALUES (?, ?, ?, ?)", (run.lane, run.ordinal, first, last))
+    connection.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?)", (run.lane, run.ordinal, first, last))  # noqa: S608  # a constant
 
 
 def read(connection: sqlite3.Connection, want: Want) -> tuple[list[Item], bool]:
@@ -348,3 +364,11 @@ def read(connection: sqlite3.Connection, want: Want) -> tuple[list[Item], bool]:
             rows.close()
             return items, False
     return items, True
+
+
+def lacks(want: Want, items: Sequence[Item], complete: bool | None) -> bool:
+    """Whether something is missing that was asked for by its number, as far as was read."""
+    if not isinstance(want, Run):
+        return False
+    last = items[-1].sequence if items and complete is False else want.last
+    return len(items) <= last - want.first

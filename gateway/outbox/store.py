@@ -28,7 +28,7 @@ from typing import Final, Self
 from gateway.database import Database, Disk, is_gone, put_back
 from gateway.delivery.item import DeviceState, Entry, Item, Note, Run, Want
 from gateway.errors import DamagedError, StoreError
-from gateway.event import LANE_NAMES, Lane
+from gateway.event import Lane
 from gateway.outbox import dropping, measure, statements
 from gateway.outbox.budget import LOG_MAX, Budget, Usage
 from gateway.outbox.gauge import Gauge
@@ -80,7 +80,7 @@ class Outbox:
         self._bound = False
         self._gone = False  # the store was deleted or replaced underneath
         self._damaged = False  # what it holds can't be believed
-        self._renewed = False  # it was set aside
+        self._renewed = False  # it was set aside, and isn't being salvaged yet
         self._rescue = rescue or Rescue()
         for used in (start.chain, *start.older_chains):
             self._rescue.prover.introduce(used)
@@ -115,6 +115,7 @@ class Outbox:
         opened = await open_store(disk, path, random4, chain, rescue.stamp)
         outbox = cls(disk, path, opened.database, opened.start, budget=budget, rescue=rescue)
         if opened.failed is not None:
+            outbox._renewed = opened.damage is not None
             outbox._failed(opened.failed)
         elif opened.damage:
             outbox._salvage(opened.damage)
@@ -157,12 +158,19 @@ class Outbox:
         """What is wrong with the store, the disk before what is being salvaged."""
         return self.trouble or self.salvager.damage
 
+    @property
+    def unsure(self) -> bool:
+        """Whether what isn't here may still be found: from the moment of damage until the end of its salvage."""
+        return self._damaged or self._renewed or self.salvager.busy
+
     async def read(self, want: Want) -> tuple[list[Item], bool | None]:
         """Return records in order, and whether that was all; what only memory holds is included.
 
-        None: the disk could not be read (in time, where it is alarms), and this is what memory holds. What is asked for
-        by its numbers and verifies no longer isn't there: it is lost (wire.md, section 2 "Unavailable").
+        None: the disk could not be read (in time, where it is alarms), and this is what memory holds; or some of what
+        was asked for by its numbers may still be found. What verifies no longer isn't there: it is lost (wire.md,
+        section 2 "Unavailable").
         """
+        unsure = self.unsure  # before the reading: a salvage may end during it
         held = {(item.ordinal, item.sequence): item for item in self._pending.items(want)}
         rows: list[Item] = []
         complete: bool | None = None
@@ -179,7 +187,8 @@ class Outbox:
             last = (rows[-1].ordinal, rows[-1].sequence)
             held = {position: item for position, item in held.items() if position < last}
         held |= {(item.ordinal, item.sequence): item for item in rows}
-        return [held[position] for position in sorted(held)], complete
+        items = [held[position] for position in sorted(held)]
+        return items, None if (unsure or self.unsure) and statements.lacks(want, items, complete) else complete
 
     def _read(self, connection: sqlite3.Connection, want: Want) -> tuple[list[Item], bool]:
         rows, complete = statements.read(connection, want)
@@ -196,11 +205,7 @@ class Outbox:
             except StoreError as error:
                 log.debug("looking into the outbox failed: %s", error.what)
                 self._met(error)
-        found = dict.fromkeys(LANE_NAMES.values(), Waiting(0, 0, None))
-        for entry in self._pending.waiting.values():
-            before = found[name := LANE_NAMES[entry.item.lane]]
-            found[name] = Waiting(before.count + 1, before.size + len(entry.item.wire), None)
-        return found
+        return self._pending.summary()
 
     async def close(self) -> None:
         """Store what waits, then close; a disk in trouble is tried once more."""

@@ -30,6 +30,7 @@ UINT32: Final = 2**32 - 1
 PLACE_MAX: Final = 2**53 - 1  # of ordinals and sequences
 _DEVICE: Final = re.compile(r"[0-9a-f]{8}")
 _NAME: Final = re.compile(r"[a-z0-9.-]{1,63}")
+_NOTED: Final = re.compile(r"[a-z0-9_./-]{1,160}")  # a type, and for a unit on a bus which point of it
 _NOWHERE: Final = 0  # an ordinal that no epoch has: those of a store count up from 1, salvaged ones down from -1
 _RECEIVED: Final = 2  # the stage of an event that C5 has
 
@@ -59,8 +60,9 @@ def _is_device(value: Any) -> bool:
     return type(value) is str and _DEVICE.fullmatch(value) is not None
 
 
-def _is_name(value: Any) -> bool:
-    return type(value) is str and _NAME.fullmatch(value) is not None
+def _note(source: Any, what: Any, value: Any) -> bool:
+    named = type(source) is str and _NAME.fullmatch(source) and type(what) is str and _NOTED.fullmatch(what)
+    return bool(named) and _number(value, 0, UINT32)
 
 
 # By table, whether a row can be one of ours.
@@ -81,6 +83,7 @@ FITS: Final[dict[str, Callable[..., bool]]] = {
         and _number(receipted, 0, 1)
     ),
     "receipted": _span,
+    "lost": _span,
     "declared": lambda lane, ordinal, first, last, by, sequence: (
         _span(lane, ordinal, first, last) and _span(lane, by, sequence, sequence)
     ),
@@ -91,10 +94,10 @@ FITS: Final[dict[str, Callable[..., bool]]] = {
         and _span(lane, ordinal, sequence, sequence)
         and _number(stage, 1, 3)
     ),
-    "note": lambda source, what, value: _is_name(source) and _is_name(what) and _number(value, 0, UINT32),
+    "note": _note,
 }
 _COLUMNS: Final = {
-    "fact": 2, "epoch": 4, "head": 5, "receipted": 4, "declared": 6, "device": 7, "event": 6, "note": 3,
+    "fact": 2, "epoch": 4, "head": 5, "receipted": 4, "declared": 6, "device": 7, "event": 6, "note": 3, "lost": 4,
 }  # fmt: skip
 
 
@@ -105,8 +108,10 @@ def _fits(table: str, row: Sequence[Any]) -> bool:
 def check(connection: sqlite3.Connection) -> None:
     """Raise `DamagedError` if the small tables hold what was never put there: noise that SQLite took for rows."""
     epochs = {ordinal for (ordinal,) in connection.execute("SELECT ordinal FROM epoch")}
-    for table in FITS:
-        for row in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608  # a constant
+    here = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for table in FITS.keys() & here:  # an older store, on a disk that can't be written, has fewer
+        rows = connection.execute(f"SELECT * FROM {table}") if statements.has(connection, table) else ()  # noqa: S608  # a constant
+        for row in rows:
             if not _fits(table, row) or (table == "head" and row[1] not in epochs):
                 raise DamagedError(_("the table {table} holds what was never put there").format(table=table))
 
@@ -125,6 +130,7 @@ class Known:
     devices: tuple[Row, ...]
     events: tuple[Row, ...]
     notes: tuple[Row, ...]
+    lost: tuple[Row, ...]
     reached: dict[tuple[Lane, int], int]
     told: bool
 
@@ -132,6 +138,11 @@ class Known:
     def chains(self) -> tuple[bytes, ...]:
         """The certificates under which its epochs were signed."""
         return tuple({epoch[3]: None for epoch in self.epochs if isinstance(epoch[3], bytes)})
+
+    @property
+    def names(self) -> dict[int, bytes]:
+        """Its epochs by its ordinals."""
+        return {_int(ordinal): epoch for ordinal, epoch, *_ in self.epochs if isinstance(epoch, bytes)}
 
     def ordinals(self, here: Mapping[int, int]) -> dict[bytes, int]:
         """Return its epochs with their ordinals in another store, given those by its own."""
@@ -154,7 +165,8 @@ def known(pages: Pages) -> Known:
         rows[table] = [row for row in found if _fits(table, row)]
     epochs = {row[0]: row for row in rows["epoch"]}
     rows["head"] = [row for row in rows["head"] if row[1] in epochs]
-    rows["receipted"] = [row for row in rows["receipted"] if row[1] in epochs]
+    for table in ("receipted", "lost"):
+        rows[table] = [row for row in rows[table] if row[1] in epochs]
     reached: dict[tuple[Lane, int], int] = {}
     ends = [
         *((row[0], row[1], row[2]) for row in rows["head"]),
@@ -174,6 +186,7 @@ def known(pages: Pages) -> Known:
         devices=tuple(rows["device"]),
         events=tuple(row for row in rows["event"] if _int(row[5]) >= _RECEIVED),
         notes=tuple(rows["note"]),
+        lost=tuple(rows["lost"]),
         reached=reached,
         told=whole["receipted"] and whole["epoch"],
     )
@@ -183,7 +196,9 @@ def adopt(connection: sqlite3.Connection, found: Known, *, whole: bool) -> dict[
     """Put into a store what it doesn't know better itself: nothing goes back. Return its ordinals by the wreck's.
 
     `whole`: it takes the other's place. Else only what helps with the other's records: epochs, and what C5 has.
+    Notes are taken by a store that has no epoch yet: one that has knows which of them have ended.
     """
+    begun = connection.execute("SELECT 1 FROM epoch").fetchone() is not None
     connection.execute(
         "INSERT INTO fact VALUES ('start_count', ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
         (found.start_count,),
@@ -192,22 +207,26 @@ def adopt(connection: sqlite3.Connection, found: Known, *, whole: bool) -> dict[
         _int(ordinal): place(connection, epoch, count, chain, ordinal if whole else None)
         for ordinal, epoch, count, chain in found.epochs
     }
-    statements.receipt(
-        connection,
-        [Run(Lane(_int(row[0])), ordinals[_int(row[1])], _int(row[2]), _int(row[3])) for row in found.receipted],
-    )
+    statements.receipt(connection, [_run(row, ordinals) for row in found.receipted])
     if whole:
+        for row in found.lost:
+            statements.merge(connection, "lost", _run(row, ordinals))
         connection.executemany(
             "INSERT OR IGNORE INTO head VALUES (?, ?, ?, ?, ?)",
             ((row[0], ordinals[_int(row[1])], *row[2:]) for row in found.heads),
         )
         connection.executemany("INSERT OR IGNORE INTO device VALUES (?, ?, ?, ?, ?, ?, ?)", found.devices)
-        connection.executemany("INSERT OR IGNORE INTO note VALUES (?, ?, ?)", found.notes)
+        if not begun:
+            connection.executemany("INSERT OR IGNORE INTO note VALUES (?, ?, ?)", found.notes)
         connection.executemany(
             "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?)",
             ((*row[:3], ordinals.get(_int(row[3]), _NOWHERE), *row[4:]) for row in found.events),
         )
     return ordinals
+
+
+def _run(row: Row, ordinals: Mapping[int, int]) -> Run:
+    return Run(Lane(_int(row[0])), ordinals[_int(row[1])], _int(row[2]), _int(row[3]))
 
 
 def place(connection: sqlite3.Connection, epoch: Value, start_count: Value, chain: Value, wish: Value) -> int:

@@ -17,6 +17,7 @@ class Chatter:
         self._began: float | None = None
         self._count = 0
         self.chattering = 0  # events in the last period, while they are too many
+        self.owed = 0  # events of a count that could not be told: they are in the next one
 
     def happened(self, now: float) -> int | None:
         """Take an event; return the count to tell now, if there is one."""
@@ -25,20 +26,16 @@ class Chatter:
         self._count += 1
         return self._too_many(now) if not self.chattering and self._count > self._limit else None
 
-    @property
-    def deadline(self) -> float | None:
-        """When `tick` is due."""
-        return self._began + PERIOD if self.chattering and self._began is not None else None
-
     def tick(self, now: float) -> int | None:
         """Time passed; return the count to tell now, if there is one."""
-        if (deadline := self.deadline) is None or now < deadline:
+        if not self.chattering or self._began is None or now < self._began + PERIOD:
             return None
-        if self._count > self._limit:
+        if self.owed or self._count > self._limit:
             return self._too_many(now)
         self.chattering, self._began = 0, None
         return None
 
     def _too_many(self, now: float) -> int:
-        self.chattering, self._count, self._began = self._count, 0, now
+        self.chattering, self._count, self._began = self._count + self.owed, 0, now
+        self.owed = 0
         return self.chattering

@@ -3,8 +3,9 @@
 Nothing pressed may be lost, and nothing invented. What follows from it here:
 
 1. A change is told at its first edge, with the kernel's time. Edges within `debounce` seconds of one another belong to
-   it, and when they have ended the level that is left counts. (The kernel has debounced before; where it can't, or
-   where the wire is worse than the settings say, this does.)
+   it, and when they have ended the level that is left counts. (The kernel has debounced before. This is kept because
+   a chip that does it in hardware, which the kernel prefers, does it for as long as its registers go, and because
+   rule 2 must know what is one contact's bounce.)
 2. Edges are numbered. Where numbers are missing, edges were lost, and a line that was idle before the gap has been
    pressed in it, whatever its level is now: a lost edge can't have been another. A line that was active has been
    released, and pressed again if two or more are missing. One press of a gap is told, at the time of the first edge
@@ -120,18 +121,9 @@ class Contact:
         return events
 
     @property
-    def deadline(self) -> float | None:
-        """When `tick` is due."""
-        deadlines = []
-        if self._raw != self._level:
-            deadlines.append(self._quiet_at)
-        if self._level and self.state == IDLE:
-            deadlines.append(self._counted_at + (1 - self._presses) * PRESS_EVERY)
-        if self._untold:
-            deadlines.append(self._report_at)
-        if self.state == ACTIVE and self._stuck_s is not None and self._active_at is not None:
-            deadlines.append(self._active_at + self._stuck_s)
-        return min(deadlines, default=None)
+    def settles_at(self) -> float | None:
+        """When a bounce is over that has left another level than was told: `tick` is due then, not just each second."""
+        return None if self._raw == self._level else self._quiet_at
 
     def tick(self, now: float) -> list[Event]:
         """Time passed."""

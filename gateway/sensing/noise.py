@@ -43,11 +43,6 @@ class Noise:
         if self._began is None:
             self._began = now
 
-    @property
-    def deadline(self) -> float | None:
-        """When `tick` is due."""
-        return None if self._began is None else self._began + WINDOW
-
     def tick(self, now: float) -> Jammed | Cleared | None:
         """Time passed."""
         if self._began is None or now < self._began + WINDOW:

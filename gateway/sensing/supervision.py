@@ -2,21 +2,22 @@
 
 Rules (wire.md, section 1):
 
-1. Every accepted frame is a sign of life, a HEARTBEAT's key 5 says in how many seconds the next one is due.
+1. Every accepted frame is a sign of life, a HEARTBEAT's key 5 says in how many seconds the next one is due (without
+   it: the usual interval).
 2. A device is lost after `grace` intervals without one, whether it was ever heard or not: nobody would hear its button.
 3. Silence is counted from the moment that the gateway began to listen: a start makes nobody lost (`Listening`).
 4. It stays lost until its restoral was told: what could not be recorded is asked for again (`told`).
+5. Where many are silent at once (a receiver died), a few are told at a time: signing must not hold up an alarm.
 
-Hearing a device costs nothing but noting the time. Its deadline moves when it comes, so that 256 devices cost a look
-at each once in its grace.
+Hearing a device costs nothing but noting the time; a tick looks at all of them.
 """
 
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from typing import Final
 
 INTERVAL_MIN: Final = 1  # seconds; an interval beyond these isn't believed, but cut
 INTERVAL_MAX: Final = 86_400
+AT_ONCE: Final = 16  # devices told as lost in one tick
 AGAIN: Final = 10.0  # seconds until what could not be told is returned again
 GAP: Final = 10.0  # seconds between two looks at the clock, after which nobody was listening in between
 
@@ -55,10 +56,10 @@ class Listening:
 @dataclass(slots=True)
 class _Watched:
     since: float  # silent since then
-    interval: float | None  # as it said
+    interval: int | None  # as it said
     lost: bool  # and that was told
     before: float  # seconds of silence before this start
-    due: float | None = None  # its entry in the queue that counts
+    again_at: float = 0.0  # it is not told as lost before
 
 
 class Supervision:
@@ -68,12 +69,10 @@ class Supervision:
         self._interval = interval
         self._grace = grace
         self._watched: dict[str, _Watched] = {}
-        self._queue: list[tuple[float, str]] = []  # entries that were overtaken stay until they come up
 
-    def watch(self, device: str, now: float, *, interval: float | None = None, lost_for: float | None = None) -> None:
+    def watch(self, device: str, now: float, *, interval: int | None = None, lost_for: float | None = None) -> None:
         """Miss this device from now on; `lost_for`: it was told as lost before this start, after so much silence."""
-        self._watched[device] = watched = _Watched(now, interval, lost_for is not None, lost_for or 0.0)
-        self._schedule(device, watched, now)
+        self._watched[device] = _Watched(now, interval, lost_for is not None, lost_for or 0.0)
 
     def forget(self, device: str) -> None:
         """Miss it no more."""
@@ -87,16 +86,16 @@ class Supervision:
         watched.since = now
         return None
 
-    def says(self, device: str, interval_s: int, now: float) -> int | None:
-        """Take how often it will be heard; return it as it counts, if that is news."""
+    def says(self, device: str, interval_s: int | None) -> bool:
+        """Take how often it will be heard, None: as usual; return whether that is news."""
         watched = self._watched[device]
-        interval = min(max(interval_s, INTERVAL_MIN), INTERVAL_MAX)
-        if interval == watched.interval:
-            return None
-        watched.interval = interval
-        if watched.due is not None and watched.since + self._limit(watched) < watched.due:
-            self._schedule(device, watched, now)
-        return interval
+        interval = None if interval_s is None else min(max(interval_s, INTERVAL_MIN), INTERVAL_MAX)
+        before, watched.interval = watched.interval, interval
+        return interval != before
+
+    def interval(self, device: str) -> int | None:
+        """Return how often it will be heard, as it said."""
+        return self._watched[device].interval
 
     def told(self, news: Lost | Restored, now: float) -> None:
         """C5 will know."""
@@ -104,7 +103,6 @@ class Supervision:
         watched.lost = isinstance(news, Lost)
         if not watched.lost:
             watched.before, watched.since = 0.0, now
-            self._schedule(news.device, watched, now)
 
     def lost(self, device: str) -> bool:
         """Whether it was told as lost, and not as restored."""
@@ -115,35 +113,17 @@ class Supervision:
         watched = self._watched[device]
         return watched.before + now - watched.since
 
-    @property
-    def deadline(self) -> float | None:
-        """When `tick` is due."""
-        return self._queue[0][0] if self._queue else None
-
     def tick(self, now: float) -> list[Lost]:
         """Time passed."""
         found: list[Lost] = []
-        while self._queue and self._queue[0][0] <= now:
-            at, device = heappop(self._queue)
-            watched = self._watched.get(device)
-            if watched is None or watched.due != at:
+        for device, watched in self._watched.items():
+            if watched.lost or now < max(watched.since + self._limit(watched), watched.again_at):
                 continue
-            watched.due = None
-            if watched.lost:
-                continue  # until it is restored
-            if now >= watched.since + self._limit(watched):
-                found.append(Lost(device, now - watched.since))
-                self._push(device, watched, now + AGAIN)
-            else:
-                self._schedule(device, watched, now)
+            found.append(Lost(device, now - watched.since))
+            watched.again_at = now + AGAIN
+            if len(found) == AT_ONCE:
+                break
         return found
 
     def _limit(self, watched: _Watched) -> float:
         return self._grace * (self._interval if watched.interval is None else watched.interval)
-
-    def _schedule(self, device: str, watched: _Watched, now: float) -> None:
-        self._push(device, watched, max(now, watched.since + self._limit(watched)))
-
-    def _push(self, device: str, watched: _Watched, at: float) -> None:
-        watched.due = at
-        heappush(self._queue, (at, device))

@@ -119,6 +119,8 @@ class Anchors:
 @dataclass(frozen=True, slots=True)
 class _List:
     crl: x509.CertificateRevocationList
+    issuer: x509.Name
+    due: datetime | None
     entries: dict[int, datetime]
 
 
@@ -144,8 +146,7 @@ class Revocations:
 
     def stale(self, at: datetime) -> bool:
         """Whether a newer list should have come by now: a reason to warn, never to block."""
-        due = [entry.crl.next_update_utc for entry in self.lists]
-        return any(update is not None and update < at for update in due)
+        return any(known.due is not None and known.due < at for known in self.lists)
 
     def since(self, child: _Facts, issuer: _Facts) -> datetime | None:
         """When the issuer revoked the child (RFC 5280, section 6.3.3)."""
@@ -282,7 +283,7 @@ def _issued(child: _Facts, issuer: _Facts) -> bool:
 
 def _signed(known: _List, issuer: _Facts) -> bool:
     """Whether the list is this CA's own."""
-    if known.crl.issuer != issuer.subject or known.crl.signature_algorithm_oid not in _ALGORITHMS:
+    if known.issuer != issuer.subject or known.crl.signature_algorithm_oid not in _ALGORITHMS:
         return False
     try:
         return known.crl.is_signature_valid(issuer.certificate.public_key())  # type: ignore[arg-type]  # it checks
@@ -327,4 +328,6 @@ def _read_list(pem: bytes) -> _List:
     crl = x509.load_pem_x509_crl(pem)
     if any(extension.critical for extension in crl.extensions):
         raise ValueError("a critical extension")
-    return _List(crl, {entry.serial_number: entry.revocation_date_utc for entry in crl})
+    return _List(
+        crl, crl.issuer, crl.next_update_utc, {entry.serial_number: entry.revocation_date_utc for entry in crl}
+    )

@@ -161,13 +161,16 @@ def end_of_sign1(data: bytes, at: int) -> int | None:
     return end if end <= len(data) else None
 
 
-def end_of_item(data: bytes, at: int) -> int | None:
+def end_of_item(data: bytes, at: int, deepest: int | None = None) -> int | None:
     """Find the end of an item of another form, so that one bad record doesn't take the rest with it.
 
-    Nothing is interpreted: an item that is well-formed ends somewhere, whatever its tags promise and don't keep.
+    Nothing is interpreted: an item that is well-formed ends somewhere, whatever its tags promise and don't keep. One
+    that goes deeper than `deepest` is given up there: who begins at many places must not walk to the end from each.
     """
     unfinished = [1]  # items still to come at each depth; -1: until a break
     while unfinished:
+        if deepest is not None and len(unfinished) > deepest + 1:
+            return None
         if unfinished[-1] == 0 or (unfinished[-1] < 0 and data[at : at + 1] == _BREAK):
             at += unfinished.pop() < 0
             continue

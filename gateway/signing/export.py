@@ -129,7 +129,7 @@ def _end(data: bytes, at: int) -> int | None:
     if data.startswith(_SIGN1, at):
         end = end_of_sign1(data, at)
         return end if end is not None and end - at <= MESSAGE_MAX else None
-    end = end_of_item(data, at)
+    end = end_of_item(data, at, deepest=1)  # a part is a number, or an array of what is none
     return end if end is not None and not isinstance(part(data[at:end]), Refused) else None
 
 

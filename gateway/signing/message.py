@@ -150,7 +150,9 @@ def decode(kind: str, payload: bytes) -> Message | Refused:
     fields = deterministic.decode(payload)
     if isinstance(fields, Refused):
         return fields
-    if type(fields) is not dict or not is_name(fields.get(1)):
+    if type(fields) is not dict or not all(type(key) is int for key in fields):  # true and 1.0 find what is under 1
+        return Refused(f"a {kind} that is no map of numbered keys")
+    if not is_name(fields.get(1)):
         return Refused(f"a {kind} from nobody (key 1)")
     return _DECODERS[kind](fields)
 

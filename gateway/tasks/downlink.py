@@ -53,6 +53,10 @@ class Sending(Protocol):
     def receipted(self, runs: Sequence[Run]) -> list[Run]:
         """Note what C5 has; return what of it was not known before."""
 
+    @property
+    def carried(self) -> bool:
+        """Whether there is a path for the records now."""
+
     def requested(self, run: Run, now: float) -> list[Run]:
         """Note that C5 lacks a run; return what of it is here no more."""
 
@@ -163,7 +167,8 @@ class Downlink:
     def resend(self, lane: Lane, epoch: bytes, first: int, last: int) -> tuple[int, int] | None:
         """Send again what of a range is here; return how many records that are, and how many are here no more.
 
-        None: this store knows no such epoch. What is lost with a store, C5's own receipts ask for.
+        Without a path none go out: what C5 lacks does once there is one, unasked. None: this store knows no such
+        epoch. What is lost with a store, C5's own receipts ask for.
         """
         now, count = self._clock.monotonic(), last - first + 1
         ordinal = self._ordinals.get(epoch)
@@ -173,11 +178,13 @@ class Downlink:
         here = sum(part.last - part.first + 1 for part in self._coverage.left_of(run))
         self._send_again((run,), now)
         self._sending.pump()
-        return here, count - here
+        return here if self._sending.carried else 0, count - here
 
     def _send_again(self, runs: Sequence[Run], now: float) -> None:
         absent = [part for run in runs for part in self._sending.requested(run, now)]
-        self._declare(absent, "receipted", now)
+        parts = [self._coverage.parted(run) for run in absent]
+        self._declare([part for had, _lost in parts for part in had], "receipted", now)
+        self._declare([part for _had, lost in parts for part in lost], "lost", now)
 
     def learn(self, ordinals: Mapping[bytes, int]) -> None:
         """Take in epochs of which a salvage has found records."""
@@ -192,7 +199,7 @@ class Downlink:
     def _declare(self, runs: Sequence[Run], reason: str, now: float) -> None:
         """Tell C5 what it asks for in vain, unless it is being told; from now on that isn't missed.
 
-        What is lost is C5's no more than it is ours: nobody is to be told of it that C5 has it.
+        What is lost is C5's no more than it is ours: nobody is to be told of it that C5 has it, nor C5 that it had it.
         """
         for lane in {run.lane for run in runs}:
             if not self._may_declare(lane, reason, now):
@@ -202,7 +209,7 @@ class Downlink:
             ranges = [(self._epochs[run.ordinal], run.first, run.last) for run in told]
             drops = told if reason == "lost" else ()
             if told and (sequence := self._unavailable(lane, ranges, reason, now, drops)) is not None:
-                self._coverage.forgo(told, (self._own.ordinal, sequence))
+                self._coverage.forgo(told, (self._own.ordinal, sequence), lost=reason == "lost")
 
     def _declare_unknown(self, ranges: Sequence[tuple[Lane, Range]], now: float) -> None:
         """Tell C5 that epochs which this store doesn't know are lost, unless it is being told."""

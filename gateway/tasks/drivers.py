@@ -145,4 +145,7 @@ def _reason(name: str, task: asyncio.Task[None]) -> str:
         log.warning("the driver of %s ended", name)
         return _("it ended")
     log.error("the driver of %s failed", name, exc_info=error)
-    return f"{type(error).__name__}: {error}"
+    return _(
+        "a mistake in this program ended it ({error}): it is started again by itself. If that comes again, send the "
+        "log to whoever maintains this program"
+    ).format(error=error)

@@ -42,6 +42,7 @@ class _Input:
         self.indicator = indicator
         self.buzzer = buzzer
         self.noted = contact.state
+        self.settles = False  # its tick is under way
         self.waiting: deque[tuple[float, Event]] = deque()  # when it was noticed, and what
         self.press = 0  # the last one, and how far it has come
         self.stage = 0
@@ -58,13 +59,17 @@ class Inputs:
         store: "Store",
         clock: "Timekeeper",
         show: Show,
+        *,
+        later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self._inputs = {contact.name: _Input(contact, *outputs) for contact, *outputs in contacts}
         self._recorder = recorder
         self._store = store
         self._clock = clock
         self._show = show
+        self._later = later
         self._awaited: Awaited[tuple[str, int]] = Awaited()
+        self._lit: dict[str, Order] = {}  # what each light shows of the last press
         self.presses = Presses(clock)
         self.dropped = 0  # events that didn't even find room to wait
 
@@ -86,6 +91,7 @@ class Inputs:
                 "input %s: edges came faster than they could be read, %d are lost so far", name, self.lost(name)
             )
         self._happened(name, events)
+        self._settles(name)
         return gap
 
     def level(self, name: str, *, active: bool) -> None:
@@ -95,6 +101,20 @@ class Inputs:
     def lost(self, name: str) -> int:
         """Return how many edges of an input were lost since the start."""
         return self._inputs[name].contact.lost
+
+    def _settles(self, name: str) -> None:
+        """Have what a bounce leaves told when the bounce is over, where the kernel can't wait for that itself."""
+        own, now = self._inputs[name], self._clock.monotonic()
+        if own.settles or (at := own.contact.settles_at) is None:
+            return
+
+        def settled() -> None:
+            own.settles = False
+            self._happened(name, own.contact.tick(self._clock.monotonic()))
+            self._settles(name)
+
+        own.settles = True
+        self._later(max(0.001, at - now), settled)
 
     # Records.
 
@@ -112,28 +132,35 @@ class Inputs:
 
     def _record(self, own: _Input, now: float) -> None:
         """Record what waits; what there is no room for goes on waiting, and holds up nothing of another lane."""
-        waiting, own.waiting = own.waiting, deque()
-        for at, event in waiting:
-            room = self._store.room(lane_of(event.type))
-            if not room or not self._recorded(own, replace(event, age_ms=max(0, round((now - at) * 1000)))):
-                own.waiting.append((at, event))
+        full = 0  # those at the front that have to go on waiting
+        while full < len(own.waiting):
+            at, event = own.waiting[full]
+            lane = lane_of(event.type)
+            signed = self._recorder.sequence(lane)
+            try:
+                if self._store.room(lane):
+                    self._recorded(own, replace(event, age_ms=max(0, round((now - at) * 1000))))
+            finally:  # a mistake on the way out neither loses what waits nor records this twice
+                if self._recorder.sequence(lane) > signed:
+                    del own.waiting[full]
+                else:
+                    full += 1
 
-    def _recorded(self, own: _Input, event: Event) -> bool:
+    def _recorded(self, own: _Input, event: Event) -> None:
         name, contact = event.source, own.contact
         state = contact.after(event.type)
         notes = () if state is None else (_note(contact, state),)
         if event.type != contact.on:
             if self._recorder.record(event, notes=notes) is None:
-                return False
+                return
         else:
             signed = self._recorder.record(event, stored=partial(self._stage, name, own.press + 1, STORED), notes=notes)
             if signed is None:
-                return False
+                return
             log.info("input %s: %s", name, event.type)
             self.presses.happened(name, own.press + 1, event.type)
             self._awaits(own, (signed.record.lane, self._recorder.ordinal, signed.record.sequence))
         own.noted = own.noted if state is None else state
-        return True
 
     # Stages.
 
@@ -143,7 +170,7 @@ class Inputs:
         own.press, own.stage, own.place = own.press + 1, 0, place
         self._awaited.add(place, (own.contact.name, own.press))
         if own.indicator is not None and own.contact.on not in UNSHOWN:
-            self._show(own.indicator, OFF)  # what it showed was said of another press
+            self._light(own.indicator, OFF)  # what it showed was said of another press
 
     def _stage(self, name: str, press: int, stage: int) -> None:
         own = self._inputs[name]
@@ -152,7 +179,7 @@ class Inputs:
         own.stage = stage
         self.presses.stage(name, press, stage)
         if own.indicator is not None and (order := light(own.contact.on, stage)) is not None:
-            self._show(own.indicator, order)
+            self._light(own.indicator, order)
         if own.buzzer is not None and (order := sound(own.contact.on, stage)) is not None:
             self._show(own.buzzer, order)
 
@@ -161,23 +188,37 @@ class Inputs:
         for name, press in self._awaited.receipted(runs):
             self._stage(name, press, RECEIVED)
 
-    def acknowledged(self, name: str) -> bool:
-        """Show at an input that an operator has seen its last press; False if there is no such input."""
-        own = self._inputs.get(name)
-        if own is None:
-            return False
-        if own.press == 0:  # pressed before the gateway's start: who waits there is told all the same
+    def acknowledged(self, name: str, place: Place | None) -> str:
+        """Show at an input that an operator has seen its last press, if the record at this place is that press's.
+
+        None is a place in an epoch that nobody knows any more. Return "now", "before", or "nothing" where the record is
+        of an earlier press: the light speaks of another one by now.
+        """
+        own = self._inputs[name]
+        earlier = place is None or place[1] < self._recorder.ordinal
+        if own.place is None and earlier:  # pressed before the gateway's start: who waits there is told all the same
             own.press = 1
+        elif own.place is None or place != own.place:
+            return "nothing"
+        if own.stage == ACKNOWLEDGED:
+            return "before"
         self._stage(name, own.press, ACKNOWLEDGED)
-        return True
+        return "now"
+
+    def at(self, place: Place) -> str | None:
+        """Return the input whose last press was recorded here."""
+        return next((name for name, own in self._inputs.items() if own.place == place), None)
+
+    def _light(self, output: str, order: Order) -> None:
+        self._lit[output] = order
+        self._show(output, order)
+
+    def relit(self, output: str) -> None:
+        """An output's line is ours, again, and off: have it show what it showed last of a press."""
+        if (order := self._lit.get(output)) is not None:
+            self._show(output, order)
 
     # Time.
-
-    @property
-    def deadline(self) -> float | None:
-        """When `tick` is due."""
-        deadlines = (own.contact.deadline for own in self._inputs.values())
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def tick(self, now: float) -> None:
         """Tell what time brings."""

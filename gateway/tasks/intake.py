@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.delivery.awaited import Awaited, Place
 from gateway.delivery.item import DeviceState, EventState, Run
 from gateway.errors import C5Error, Refused
-from gateway.event import UNPROVEN, Event
+from gateway.event import UNPROVEN, Event, Lane
 from gateway.fieldlink.actions import (
     Action,
     CommandEnded,
@@ -105,12 +105,12 @@ class Intake:
 
     # Devices.
 
-    def enrol(self, device: "Device", state: DeviceState | None = None, events: Sequence[EventState] = ()) -> None:
-        """Hear this device from now on; its state is as the outbox has it."""
+    def enrol(self, device: "Device", state: DeviceState | None = None, events: Sequence[EventState] = ()) -> bool:
+        """Hear this device from now on; its state is as the outbox has it. Return whether it is another than before."""
         known = self._known.get(device.id)
         if known is not None and known.device.key == device.key:
             known.device = device
-            return
+            return False
         self.revoke(device.id)  # another key is another device: what that one waits for is not told to this
         session = DeviceSession(
             device.id,
@@ -126,6 +126,7 @@ class Intake:
             known.places[event.number] = place = event.lane, event.ordinal, event.sequence
             if event.stage < RECEIVED:
                 self._await(known, place, event.number)
+        return True
 
     def revoke(self, device: str) -> None:
         """Hear it no more: its frames are a stranger's."""
@@ -220,12 +221,13 @@ class Intake:
                     self._heard(known, now, write, message if new else None)
                     continue
                 case UnreadableEvent(message, unproven):
-                    self._heard(known, now, write, message)
                     self._count(_UNREADABLE)
-                    if self._unreadable.happened(device, now) is not None:
+                    # Without room nothing has happened: the minute begins with a record.
+                    if self._store.room(Lane.ALARM) and self._unreadable.happened(device, now) is not None:
                         event = interpret(device, message, unproven=unproven, position=known.device.position)
                         assert event is not None
                         self._recorder.record(event, self._state(known))
+                    self._heard(known, now, write, message)
                 case Heard(message, unproven):
                     self._heard(known, now, write, message)
                     event = interpret(device, message, unproven=unproven, position=known.device.position)

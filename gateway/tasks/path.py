@@ -240,13 +240,12 @@ class Path:
         self._hub.disconnected(self)
 
     def _link_failed(self, reason: str, hint: str) -> None:
-        if "link" not in self.troubles:
+        first, why = "link" not in self.troubles, f"{reason}. {hint}" if hint else reason
+        log.log(logging.WARNING if first else logging.DEBUG, "no link to the broker: %s", why)
+        if first:
             self._hub.disconnected(self)
-            log.warning("no link to the broker: %s. %s", reason, hint)
             self._hub.record("link.failed", said.bounded(self.broker, reason))
-        else:
-            log.debug("no link to the broker: %s. %s", reason, hint)
-        self.troubles["link"] = f"{reason}. {hint}" if hint else reason
+        self.troubles["link"] = why
 
     # Time.
 

@@ -33,7 +33,7 @@ class Recorder:
         self._occurred = occurred
         self._position = position
         self.offer: Callable[[Item], None] = lambda _item: None
-        self.flags: Callable[[str, int], int] = lambda _source, _age_ms: 0  # of what is under maintenance
+        self.flags: Callable[[Event], int] = lambda _event: 0  # of what is under maintenance
         self.refused = 0  # events that memory had no room for
 
     def record(
@@ -55,7 +55,7 @@ class Recorder:
         if not drops and not self._store.room(lane):
             self.refused += 1
             return None
-        if flags := self.flags(event.source, event.age_ms):
+        if flags := self.flags(event):
             event = replace(event, flags=event.flags | flags)
         occurred_us, clock = self._occurred(event.age_ms, event.at_ns)
         signed = self._chains[lane].sign(event, occurred_us, clock, self._position)
@@ -64,8 +64,13 @@ class Recorder:
             self.offer(item)
         finally:  # its sequence is taken: a mistake on the way out must not leave a hole in the chain
             number = event.event_number if device else None
-            self._store.append(Entry(item, signed.digest, device, number, stored, drops, acknowledges, notes))
+            lost = bool(drops) and (event.data or {}).get("reason") == "lost"
+            self._store.append(Entry(item, signed.digest, device, number, stored, drops, acknowledges, notes, lost))
         return signed
+
+    def has_room(self, lane: Lane) -> bool:
+        """Whether a record of this lane would be accepted."""
+        return self._store.room(lane)
 
     def sequence(self, lane: Lane) -> int:
         """Return the last sequence signed in this epoch."""

@@ -81,6 +81,14 @@ def explain_silence(seconds: float) -> str:
     return _("C5 has not been heard for {seconds:.0f} s, although the broker is up").format(seconds=seconds)
 
 
+def explain_unreceipted(seconds: int, topic: str) -> str:
+    """Say that alarms leave and nothing comes back."""
+    return _(
+        "an alarm has had no receipt for {seconds} s: alarms reach the broker, and no receipt comes back. The access "
+        "list must let this gateway read {topic}, or the receiver can't write it"
+    ).format(seconds=seconds, topic=topic)
+
+
 def explain_nobody(topic: str) -> str:
     """Say that the broker has nobody to give records to."""
     return _(

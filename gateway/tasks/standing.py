@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gateway.delivery.item import Note
-from gateway.event import Event, Lane
+from gateway.event import Event, Lane, lane_of
 
 if TYPE_CHECKING:
     from gateway.tasks.recorder import Recorder
@@ -33,9 +33,15 @@ class Standing:
         """Return what is noted of a source; None if it isn't."""
         return self._values.get(source, {}).get(what)
 
-    def begin(self, event: Event, value: int = 0) -> bool:
-        """Tell a trouble, unless it is told; return whether it is now."""
-        return self.value(event.source, event.type) is not None or self._tell(event, event.type, value)
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Of whom something is noted."""
+        return tuple(source for source, values in self._values.items() if values)
+
+    def begin(self, event: Event, value: int = 0, trouble: str = "") -> bool:
+        """Tell a trouble, unless it is told; return whether it is now. One of several of a type is named."""
+        trouble = trouble or event.type
+        return self.value(event.source, trouble) is not None or self._tell(event, trouble, value)
 
     def end(self, event: Event, trouble: str) -> bool:
         """Tell a trouble's end, if its beginning was told; return whether nothing of it is left to be told."""
@@ -51,12 +57,17 @@ class Standing:
         self._note(note)
         self._store.remember((), (note,))
 
+    def drop(self, source: str, *but: str) -> None:
+        """Note nothing of a source any more, or only these."""
+        for what in self._values.get(source, {}).keys() - set(but):
+            self.keep(source, what, None)
+
     def forget(self, source: str) -> None:
         """A device is enrolled no more; the store forgets it by itself."""
         self._values.pop(source, None)
 
     def _tell(self, event: Event, trouble: str, value: int | None) -> bool:
-        if not self._store.room(Lane.STATUS):
+        if not self._store.room(lane_of(event.type)):
             return False
         note = Note(event.source, trouble, value)
         if self._recorder.record(event, notes=(note,)) is None:

@@ -64,7 +64,7 @@ class Storage:
                 data = {"lane": int(lane), "ranges": ranges, "count": count, "reason": "lost"}
                 event = Event("records.unavailable", self._gateway, data=data)
                 if (signed := self._recorder.record(event, drops=told)) is not None:  # else C5 is told when it asks
-                    self._coverage.forgo(told, (self._recorder.ordinal, signed.record.sequence))
+                    self._coverage.forgo(told, (self._recorder.ordinal, signed.record.sequence), lost=True)
 
     def _record(self, type_: str, data: Mapping[str, Any]) -> None:
         self._recorder.record(Event(type_, self._gateway, data=data))

@@ -2,12 +2,10 @@
 
 Fed by `intake` (every accepted frame) and by the lines (bytes that were no frame); what is to be judged is judged in
 `sensing`. Nothing here holds up or holds back an event: it is recorded before supervision hears of it.
-
-A tick looks at what is due, never at every device.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.delivery.item import Note
@@ -67,6 +65,7 @@ class Supervise:
         self._noise: dict[str, Noise] = {}  # by port
         self._faults: dict[str, dict[str, str]] = {}  # by port: who says that it is lost, and why
         self._unsettled: set[str] = set()  # ports of which C5 is to be told
+        self._leaving: set[str] = set()  # sources that are no more, of which C5 is to be told
 
     # What is supervised.
 
@@ -114,8 +113,8 @@ class Supervise:
                 self._measured(watched, millivolts, now, flags)
             case Heartbeat(battery_mv=millivolts, interval_s=interval_s):
                 self._measured(watched, millivolts, now, flags)
-                if interval_s and (interval := self._supervision.says(device, interval_s, now)) is not None:
-                    self._standing.keep(device, INTERVAL, interval)
+                if self._supervision.says(device, interval_s or None):
+                    self._standing.keep(device, INTERVAL, self._supervision.interval(device))
 
     def _happened(self, watched: _Watched, number: int, kind: int, now: float) -> None:
         device = watched.device.id
@@ -148,8 +147,10 @@ class Supervise:
             watched.battery.low = low
 
     def _chatters(self, watched: _Watched, count: int) -> None:
-        log.warning("device %s sends too much: %d events", watched.device.id, count)
-        self._standing.say(self._event("device.chattering", watched, {"count": count}))
+        if self._standing.say(self._event("device.chattering", watched, {"count": count})):
+            log.warning("device %s sends too much: %d events", watched.device.id, count)
+        else:
+            watched.chatter.owed = count
 
     # Lines.
 
@@ -183,6 +184,22 @@ class Supervise:
             told = self._standing.end(Event("port.restored", port, data=data), "port.lost")
         (self._unsettled.discard if told else self._unsettled.add)(port)
 
+    def gone(self, configured: Container[str]) -> None:
+        """End what was told of sources that the settings name no more: it would be a trouble for ever."""
+        for source in self._standing.sources:
+            if source in self._watched or source in configured:
+                continue
+            log.info("%s is configured no more: what was told of it ends", source)
+            self._standing.drop(source, "port.lost", "radio.jammed")
+            self._leaving.add(source)
+
+    def _leave(self, source: str) -> None:
+        data: dict[str, Any] = {"port": source}
+        port = self._standing.end(Event("port.restored", source, data=data), "port.lost")
+        radio = self._standing.end(Event("radio.cleared", source, data={**data, "noise": 0}), "radio.jammed")
+        if port and radio:
+            self._leaving.discard(source)
+
     # Time.
 
     def tick(self) -> None:
@@ -196,6 +213,8 @@ class Supervise:
                 self._supervision.told(lost, now)
         for port in tuple(self._unsettled):
             self._settle(port)
+        for source in tuple(self._leaving):
+            self._leave(source)
         for port, noise in self._noise.items():
             self._judge(port, noise, now)
         for device in tuple(self._chattering):
@@ -213,22 +232,22 @@ class Supervise:
             return
         data = {"port": port, "noise": news.bytes_s}
         if isinstance(news, Jammed):
-            log.warning("the line %s is jammed: %d bytes of noise a second", port, news.bytes_s)
-            told = self._standing.begin(Event("radio.jammed", port, data=data))
-        else:
+            if self._standing.begin(Event("radio.jammed", port, data=data)):
+                log.warning("the line %s is jammed: %d bytes of noise a second", port, news.bytes_s)
+                noise.jammed = True
+        elif self._standing.end(Event("radio.cleared", port, data=data), "radio.jammed"):
             log.info("the line %s is clear again", port)
-            told = self._standing.end(Event("radio.cleared", port, data=data), "radio.jammed")
-        if told:
-            noise.jammed = isinstance(news, Jammed)
+            noise.jammed = False
 
     def _stuck(self, watched: _Watched, now: float) -> None:
         button = watched.button
         if button.deadline is None:
             self._held.discard(watched.device.id)
         elif now >= button.deadline:
-            log.warning("the button of device %s is stuck", watched.device.id)
             event = self._event("device.stuck", watched, {"count": button.presses})
-            button.stuck = self._standing.say(event)
+            if self._standing.say(event):
+                log.warning("the button of device %s is stuck", watched.device.id)
+                button.stuck = True
 
     def _event(self, type_: str, watched: _Watched, data: Mapping[str, Any], flags: int = 0) -> Event:
         device = watched.device
@@ -238,6 +257,10 @@ class Supervise:
         return self._listening.at(self._clock.monotonic())
 
     # Shown.
+
+    def fault(self, port: str) -> str | None:
+        """Return why a port isn't heard; None if it is."""
+        return next(iter(self._faults.get(port, {}).values()), None)
 
     def glance(self, device: str) -> dict[str, Any]:
         """Return what `status` shows of a device beside what intake knows."""

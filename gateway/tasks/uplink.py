@@ -42,6 +42,7 @@ ELSEWHERE: Final = 5.0  # seconds by which another path heard the centre later: 
 FAILED_MAX: Final = 8  # brokers without a link that a state tells of, and characters of their names and reasons
 FAILED_NAME: Final = 260
 FAILED_REASON: Final = 200
+ANSWERED: Final = 60.0  # seconds within which an alarm that a broker took is receipted, or C5's profile if longer
 LOOK: Final = 60.0  # seconds between two looks at the time when nothing is due
 
 
@@ -69,6 +70,7 @@ class Uplink:
         self._own = own
         self._recorder = recorder
         self._clock = clock
+        self._answered = max(profile, ANSWERED)
         self._standby = ALARMS if alarms_everywhere else NOTHING
         self._confirmed_by_broker = confirmed_by_broker
         self._choice = Choice(len(brokers), timing.hold(profile), random)
@@ -155,9 +157,24 @@ class Uplink:
         named = [trouble if trouble.startswith(path.broker) else f"{path.broker}: {trouble}" for path, trouble in found]
         if len(self.paths) == 1:
             named = [trouble for _path, trouble in found]
+        if seconds := self.unreceipted:
+            named.insert(0, said.explain_unreceipted(seconds, self._own.route.topic("receipt")))
         if self._unheard_since is not None:
             named.insert(0, said.explain_silence(self._clock.monotonic() - self._unheard_since))
         return named
+
+    @property
+    def unreceipted(self) -> int:
+        """For how many seconds an alarm has been at a broker without a receipt, if for too long, else 0."""
+        now = self._clock.monotonic()
+        seconds = max(path.schedule.unanswered(now) for path in self.paths)
+        return round(seconds) if seconds > self._answered else 0
+
+    @property
+    def health(self) -> dict[str, Any]:
+        """What a state says of the ways."""
+        waits = self.unreceipted
+        return {"links": self.failed} | ({"unreceipted_s": waits} if waits else {})
 
     @property
     def failed(self) -> dict[str, str]:
@@ -192,6 +209,11 @@ class Uplink:
         for path in others:
             path.schedule.receipted(())
         return new
+
+    @property
+    def carried(self) -> bool:
+        """Whether there is a path for the records now."""
+        return self._active is not None and self._active.ready
 
     def requested(self, run: Run, now: float) -> list[Run]:
         """Note that C5 lacks a run; return what of it is here no more."""

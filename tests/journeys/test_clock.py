@@ -75,7 +75,7 @@ def test_what_happened_before_the_clock_was_set_has_its_true_time_at_c5_and_the_
             assert step["clock"] == {"source": 2, "uncertainty_ms": 20}
             assert step["data"]["from_us"] < 3600e6
             assert abs(step["data"]["to_us"] / 1e6 - time.time()) < 2 * NEAR
-            _views, newest, _reports = read(site.receiver.home / "state" / "ledger.db", time.time_ns() // 1000)
+            newest = read(site.receiver.home / "state" / "ledger.db", time.time_ns() // 1000).newest
             (alarm,) = [held for held in newest if held.record.type == "panic.pressed"]
             assert alarm.record.occurred_us / 1e6 < pressed_at - FLOOR_AGO  # as it was signed
             assert abs(alarm.corrected_us / 1e6 - pressed_at) < NEAR

@@ -168,8 +168,8 @@ def test_in_the_patrol_vehicle_no_press_is_lost_to_cables_brown_outs_and_the_mai
                     ("alarm", "panic.pressed", "0c500101"): 5,
                     ("alarm", "panic.pressed", "0c500102"): 3,
                     ("alarm", "panic.duress", "0c500102"): 1,
-                    ("status", "port.lost", "cab"): 3,
-                    ("status", "port.restored", "cab"): 3,
+                    ("status", "port.lost", "cab"): 1,  # a plug that is loose is one trouble, until it has held for 3 s
+                    ("status", "port.restored", "cab"): 1,
                 },
             )
             starts = [line["data"]["start_count"] for line in world.receiver.of_type("gateway.started")]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.c5 import lasting
 from gateway.c5.ledger import LEDGER
 from gateway.c5.values import Committed
 from gateway.event import LANE_NAMES, Lane, lane_of
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 ALARM_WITHIN: Final = 2.0  # seconds from the whole frame to C5's verification, where nothing is in the way
 SLOWER: Final = 8.0  # more over a link of 16 kbit/s: what 16 KiB of alarms, states and receipts take there
 # What C5 may report of an honest gateway that is killed, cut off, or whose broker lies.
-HONEST: Final = frozenset({"gateway.offline", "link.failed", "records.undurable", "records.missing", "record.held"})
+# What its records begin and end is judged as records (supervised).
+OWN: Final = frozenset({"gateway.offline", "link.failed", "records.undurable", "records.missing", "record.held"})
+HONEST: Final = OWN | lasting.TYPES
 OVER: Final = frozenset(
     {"gateway.offline", "link.failed", "records.missing", "record.held"}
 )  # and what must be over at the end
@@ -192,8 +195,9 @@ class Checker:
                 self._published.add(happening)
                 self._waiting.pop(happening, None)
         elif topic.endswith("/event/telemetry"):
-            behind = [h for h, at in self._waiting.items() if connection.opened_at < at - 1.0]
-            if behind and self.health.well(self.loop.time() - self.grace, "refused"):
+            now = self.loop.time()  # at which bytes may bring a reading that lay unfinished, and then the alarm
+            behind = [h for h, at in self._waiting.items() if connection.opened_at < at - 1.0 and at < now]
+            if behind and self.health.well(now - self.grace, "refused"):
                 self.fail(f"telemetry goes out while the alarm {behind[0]} waits")
 
     # What C5 has.

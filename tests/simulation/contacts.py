@@ -1,8 +1,9 @@
-"""A button and a light by wire, beside the devices: pressed whatever goes wrong, on a chip that is pulled out at times.
+"""A button, a light and a siren by wire, beside the devices: used whatever goes wrong, on a chip that comes and goes.
 
 A wire has nobody who sends a press again. What is promised: a press during which the gateway listened and could store
 reaches C5; no other press does; the same one twice only where the gateway ended meanwhile; the light never shows a
-press that is neither durable nor at C5; and it is dark before a gateway that was killed is up again.
+press that is neither durable nor at C5; the siren sounds for no longer than it may, whatever C5 has asked; and both are
+off before a gateway that was killed is up again.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from tests.simulation.loop import PROCESS, Process
 from tests.simulation.trace import Trace
 from tests.simulation.world import GatewayMachine, home
 
-CHIP, BUTTON, LIGHT = "/dev/gpiochip0", 3, 5
+CHIP, BUTTON, LIGHT, SIREN = "/dev/gpiochip0", 3, 5, 6
 MAX_ON: Final = 60
 SETTLES: Final = 0.1  # seconds: bounce and debouncing
 LISTENING: Final = 2.0  # seconds around a press in which the gateway must have been well for it to be owed
@@ -31,7 +32,10 @@ TABLES: Final[dict[str, Any]] = {
         {"name": "lobby-button", "chip": CHIP, "line": BUTTON, "on": "panic.pressed", "off": "panic.released",
          "indicator": "lobby-light"}
     ],
-    "output": [{"name": "lobby-light", "chip": CHIP, "line": LIGHT, "kind": "led", "max_on_s": MAX_ON}],
+    "output": [
+        {"name": "lobby-light", "chip": CHIP, "line": LIGHT, "kind": "led"},
+        {"name": "lobby-siren", "chip": CHIP, "line": SIREN, "kind": "siren", "max_on_s": MAX_ON},
+    ],
 }  # fmt: skip
 
 
@@ -61,6 +65,7 @@ class Lobby:
         self._began: dict[bytes, float] = {}  # each epoch, on the loop's clock
         self._listening_since = float("inf")
         self._bound: set[Process] = set()
+        self._sounded_at = 0.0  # when the siren was last asked to
 
     # The gateway's side. What a line tells runs as the process that holds it.
 
@@ -100,6 +105,8 @@ class Lobby:
         """The gateway is up: what one that was killed has left on is off."""
         if self._chip.present and self._chip.lines[LIGHT].driven:
             self._checker.fail("the light is on, and nobody has pressed since the gateway's start")
+        if self._chip.present and self._chip.lines[SIREN].driven:
+            self._checker.fail("the siren is on, and nobody has asked for it since the gateway's start")
 
     # The field's.
 
@@ -111,6 +118,8 @@ class Lobby:
             self._presses.append(press)
             self._trace("the lobby's button is pressed")
             well_before = self._well(press.at - LISTENING)
+            if self._random.random() < 0.3:
+                self._sound()
             await self._move(self._chip.close, self._random.randint(0, 5))
             await asyncio.sleep(self._random.choice((0.2, 0.5, 2.0, 8.0, 30.0)))
             press.until = self._time()
@@ -119,6 +128,14 @@ class Lobby:
             disk = self._machine.disk
             stores = disk.fault is None and disk.stalled_until < press.until
             press.owed = well_before and stores and self._well(press.at - LISTENING)
+
+    def _sound(self) -> None:
+        """Have the siren sound for as long as it may, as C5 does with `output.set`; or again."""
+        app, process = self._machine.app, self._machine.process
+        if app is not None and process is not None and process.alive:
+            self._trace("the siren shall sound")
+            self._sounded_at = self._time()
+            process._context.copy().run(app.contacts.outputs.set, "lobby-siren", on=True, seconds=None)
 
     async def _move(self, there: Callable[[int], None], bounces: int) -> None:
         back = self._chip.open if there == self._chip.close else self._chip.close
@@ -146,14 +163,16 @@ class Lobby:
                 self._chip.insert()
 
     async def watching(self) -> None:
-        """Look at the light."""
-        light = self._chip.lines[LIGHT]
+        """Look at the light and hear the siren."""
+        light, siren = self._chip.lines[LIGHT], self._chip.lines[SIREN]
         while True:
             await asyncio.sleep(0.25)
-            if not light.driven or not self._chip.present or not self._checker.ready:
+            if not self._chip.present or not self._checker.ready:
                 continue
-            if self._machine.clock.monotonic() > light.changes[-1][0] + MAX_ON + 1:  # and a pulse before
-                self._checker.fail(f"the light has been on for more than {MAX_ON} s")
+            if siren.driven and self._time() > self._sounded_at + MAX_ON + 1:
+                self._checker.fail(f"the siren has sounded for more than {MAX_ON} s")
+            if not light.driven:
+                continue
             press = self._presses[-1]
             if not press.shown and self._time() > press.at + 0.5 and self._well(press.at - LISTENING):
                 press.shown = True

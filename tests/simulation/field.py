@@ -133,13 +133,12 @@ class SimulatedPort:
 
     async def _serve(self, beat: Callable[[], None]) -> str:
         self._ended = ended = asyncio.get_running_loop().create_future()
-        if self.trouble is not None:
-            self.trouble = None
-            self._restored()
         self._bus.port = self
-        self._backoff.reset()
-        while not ended.done():
-            await asyncio.wait({ended}, timeout=AROUND)
+        while not (await asyncio.wait({ended}, timeout=AROUND))[0]:
+            self._backoff.reset()
+            if self.trouble is not None:
+                self.trouble = None
+                self._restored()
             beat()
         return str(ended.result())
 

@@ -148,7 +148,7 @@ class Simulation:
             for n, label in enumerate(fleet)
         ]
         checker.present = {device.id for device in self.devices} | {bus.name for bus in self.buses}
-        checker.present |= {"lobby-button", "lobby-light"}
+        checker.present |= {"lobby-button", "lobby-light", "lobby-siren"}
         self.gateway = world.GatewayMachine(
             loop=loop,
             table=world.settings(len(names), profile, lines, contacts.TABLES, alarm_paths=alarm_paths),

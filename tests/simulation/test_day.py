@@ -71,7 +71,7 @@ async def _hangs_on(self: SimulatedPort, _beat: Callable[[], None]) -> None:
 @pytest.mark.parametrize(
     ("misbehave", "why", "abandoned"),
     [
-        (_raises, "ValueError: a bug in a driver", 0),
+        (_raises, "a mistake in this program ended it (a bug in a driver)", 0),
         (_hangs, "it hung and was cancelled", 0),
         (_hangs_on, "it hung, could not be cancelled, and was abandoned", 1),
     ],
@@ -96,5 +96,6 @@ def test_a_driver_that_fails_stops_no_other_and_is_back_by_itself(
     assert outcome.presses > 100
     assert site.gateway.app is not None
     states = site.gateway.app.drivers.states
-    assert (states["radio-0"].restarts, states["radio-0"].reason, states["radio-0"].abandoned) == (1, why, abandoned)
+    assert (states["radio-0"].restarts, states["radio-0"].abandoned) == (1, abandoned)
+    assert str(states["radio-0"].reason).startswith(why)
     assert (states["radio-1"].restarts, states["radio-1"].reason) == (0, None)

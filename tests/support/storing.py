@@ -13,7 +13,7 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.database import Disk
-from gateway.delivery.item import DeviceState, Entry, Item, Note
+from gateway.delivery.item import DeviceState, Entry, Item, Note, Run
 from gateway.event import Event, Lane, lane_of
 from gateway.outbox.salvage import Prover
 from gateway.outbox.salvager import Rescue
@@ -72,6 +72,8 @@ class Life:
         stored: Callable[[], None] | None = None,
         *,
         notes: tuple[Note, ...] = (),
+        drops: tuple[Run, ...] = (),
+        lost: bool = False,
     ) -> Signed:
         """Sign a record and have it stored; a device's counter is its event's number."""
         lane = lane_of(type_)
@@ -83,7 +85,7 @@ class Life:
             device = DeviceState(
                 source, event_number, event_number.to_bytes(8, "big"), 0, True, event_number, b"key of it"
             )
-        self.box.append(Entry(item, signed.digest, device, event_number, stored, notes=notes))
+        self.box.append(Entry(item, signed.digest, device, event_number, stored, drops, notes=notes, lost=lost))
         return signed
 
     async def record(self, type_: str, source: str = GATEWAY, event_number: int | None = None, **data: Any) -> Signed:

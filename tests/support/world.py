@@ -28,6 +28,7 @@ from firmware_sim.gateway import PROGRAM, Gateway, Settings
 from firmware_sim.ledger import Ledger, Press
 from firmware_sim.pty import PseudoTerminal
 from gateway import console
+from gateway.c5 import lasting
 from gateway.event import LANE_NAMES, Lane
 from gateway.fieldlink.label import Label
 from gateway.registry.devices import Device, Registry
@@ -45,8 +46,9 @@ POLL = 0.02
 ALARMS = (1, 2, 3, 6)  # kinds that are pressed
 TYPES = {1: "panic.pressed", 2: "panic.silent", 3: "panic.duress", 6: "tamper.opened", 24: "test.pressed"}
 # What a receiver may report of an honest gateway that is killed, cut off or restarted. `undurable`: C5 has a record
-# that the gateway lost with its power, which is what sending beside the commit is for.
-HONEST = frozenset({"gateway.offline", "link.failed", "records.undurable", "records.missing"})
+# that the gateway lost with its power, which is what sending beside the commit is for. What the field's own records
+# begin and end, journeys judge as records.
+HONEST = lasting.TYPES | {"gateway.offline", "link.failed", "records.undurable", "records.missing"}
 
 Counted = Callable[[object], None]  # the fixture `counted`: what a journey tells its counts to
 

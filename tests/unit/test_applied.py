@@ -33,6 +33,17 @@ name = "radio"
 device = "/dev/null"
 """
 OVER = '[outbox]\nmax_mb = 2048\n[delivery]\nprofile = 90\n[[port]]\nname = "other"\ndevice = "/dev/zero"\n'
+UNIT = """
+[[port]]
+name = "meters"
+driver = "modbus"
+device = "/dev/zero"
+[[unit]]
+name = "supply"
+port = "meters"
+address = 1
+profile = "made-up"
+"""
 
 
 @pytest.fixture
@@ -91,8 +102,16 @@ def test_what_is_applied_takes_the_place_of_what_was_and_an_empty_text_takes_it_
         ("[outbox]\nmax_mb = 1", "outbox.max_mb: "),
         ("[outbox]\nsize = 1", "outbox.size: no such setting"),
         ('[[port]]\nname = "a"\ndevice = "/dev/null"\n[[port]]\nname = "a"\ndevice = "/dev/zero"', "port[1].name: "),
-        ('[delivery]\nconfirmation = "broker"', "delivery.confirmation: "),
+        ('[delivery]\nconfirmation = "broker"', "delivery.confirmation: only a technician"),
+        ('[delivery]\nconfirmation = "receiver"', "delivery.confirmation: only a technician"),
+        ("[outbox]\nmax_mb = 1000001", "outbox.max_mb: "),
+        (f"[outbox]\nmax_mb = 1{'0' * 400}", "outbox.max_mb: "),
+        ('[[port]]\nname = "a"\ndevice = "/dev/\\u0000"', "port[0].device: "),
+        ('[[input]]\nname = "a"\nchip = "/dev/\\u0000"\nline = 1\non = "panic.pressed"', "input[0].chip: "),
+        (UNIT, "there is no profile made-up"),
         ("[outbox", "toml: this is not TOML"),
+        (f"[outbox]\nmax_mb = 1{'0' * 5000}", "toml: this is not TOML"),
+        (f"x = {'[' * 5000}", "toml: this is not TOML"),
         ("#" * 12_001, "toml: at most 12000 bytes"),
     ],
 )  # fmt: skip
@@ -104,6 +123,7 @@ def test_what_gives_the_gateway_away_or_would_not_run_is_refused_and_nothing_cha
     with pytest.raises(SettingsError) as refused:
         before.apply(text)
     assert names in refused.value.what
+    assert "gateway.toml" not in refused.value.what + refused.value.hint, "not that one is to be corrected"
     assert applied.load(file) == before
 
 
@@ -116,7 +136,11 @@ def test_a_technician_s_change_with_which_it_no_longer_goes_together_sets_it_asi
     assert "outbox.alarm_reserve_mb" in loaded.refused
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"[outbox", b'[gateway]\nid = "gw-2"\n'])
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe", b"[outbox", b'[gateway]\nid = "gw-2"\n', b"x = " + b"[" * 5000, b"x = 1" + b"0" * 5000],
+    ids=["no text", "no TOML", "another gateway", "too deep", "too long a number"],
+)
 def test_an_overlay_that_was_damaged_or_forged_stops_nothing(file: Path, content: bytes) -> None:
     (file.parent / "state" / applied.FILE).write_bytes(content)
     loaded = applied.load(file)

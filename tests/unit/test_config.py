@@ -150,9 +150,13 @@ def test_what_a_hand_holds_is_stuck_after_a_time_and_a_door_may_stay_open(
 
 
 def test_an_input_shows_what_becomes_of_a_press_on_outputs_of_the_file(tmp_path: Path) -> None:
-    shown = 'off = "panic.released"\nindicator = "siren"\nbuzzer = "siren"\n'
-    (button,) = _load(tmp_path, WHOLE + BUTTON + shown + SIREN).input
-    assert (button.off, button.indicator, button.buzzer) == ("panic.released", "siren", "siren")
+    shown = 'off = "panic.released"\nindicator = "lamp"\nbuzzer = "beeper"\n'
+    lamp, beeper = (
+        SIREN.replace('"siren"', f'"{name}"', 1).replace("22", line).replace('kind = "siren"', f'kind = "{kind}"')
+        for name, line, kind in (("lamp", "23", "led"), ("beeper", "24", "buzzer"))
+    )
+    (button,) = _load(tmp_path, WHOLE + BUTTON + shown + lamp + beeper).input
+    assert (button.off, button.indicator, button.buzzer) == ("panic.released", "lamp", "beeper")
 
 
 @pytest.mark.parametrize(
@@ -174,8 +178,10 @@ def test_an_input_shows_what_becomes_of_a_press_on_outputs_of_the_file(tmp_path:
         (BUTTON + '[[port]]\nname = "lobby"\ndevice = "/dev/x"\n', "input[0].name: lobby is used twice"),
         (BUTTON + SIREN.replace('"GPIO22"', "17"), "output[0].line: line 17 of /dev/gpiochip0 is used by lobby too"),
         (BUTTON + SIREN + SIREN.replace('name = "siren"', 'name = "b"'), "output[1].line: line GPIO22 of "),
-        (BUTTON + 'indicator = "lamp"\n' + SIREN, "input[0].indicator: there is no output lamp"),
-        (BUTTON + 'buzzer = "lobby"\n', "input[0].buzzer: there is no output lobby"),
+        (BUTTON + 'indicator = "lamp"\n' + SIREN, "input[0].indicator: no output lamp is a led"),
+        (BUTTON + 'indicator = "siren"\n' + SIREN, "input[0].indicator: no output siren is a led"),
+        (BUTTON + 'buzzer = "siren"\n' + SIREN, "input[0].buzzer: no output siren is a buzzer"),
+        (BUTTON + 'buzzer = "lobby"\n', "input[0].buzzer: no output lobby is a buzzer"),
         (SIREN.replace('kind = "siren"', 'kind = "lamp"'), "output[0].kind: "),
         (SIREN + "max_on_s = 0\n", "output[0].max_on_s: "),
         (SIREN.replace('kind = "siren"\n', ""), "output[0].kind: is required"),

@@ -60,6 +60,8 @@ WIRING: Final = frozenset(
     {
         "gateway.app",
         "gateway.applied",
+        "gateway.buses",
+        "gateway.bus_settings",
         "gateway.commanding",
         "gateway.contacts",
         "gateway.credentials",
@@ -121,6 +123,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "prometheus_client": ("gateway.metrics",),
     "pydantic": ("gateway.settings", "gateway.config", "gateway.c5.config", "firmware_sim.scenario"),
     "pydantic_core": ("gateway.settings",),
+    "pymodbus": ("gateway.drivers",),
     "pytest": ("firmware_sim.pytest_plugin",),
     "rich": ("gateway.cli", "gateway.c5.cli", "gateway.c5.watch", "certs.cli", "firmware_sim.cli"),
     "serial": ("gateway.drivers",),

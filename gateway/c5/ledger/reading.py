@@ -4,7 +4,7 @@ Each function takes a connection and changes nothing.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gateway.c5.epochs import Epoch
@@ -47,11 +47,12 @@ class Look:
     records: dict[str, int]
     kept: dict[str, int]
     newest: list[Held]
+    alarms: list[Held]
     reports: list[Told]
 
 
-def look(connection: sqlite3.Connection, newest: int) -> Look:
-    """Return what is there, with so many of the newest records."""
+def look(connection: sqlite3.Connection, newest: int, alarms: int) -> Look:
+    """Return what is there, with so many of the newest records, and of the newest alarms."""
     connection.execute("BEGIN")
     try:
         return Look(
@@ -59,6 +60,7 @@ def look(connection: sqlite3.Connection, newest: int) -> Look:
             read_record_counts(connection),
             read_kept_counts(connection),
             read_newest(connection, newest),
+            read_newest_alarms(connection, alarms),
             read_reports(connection),
         )
     finally:
@@ -153,6 +155,26 @@ def read_newest(connection: sqlite3.Connection, count: int) -> list[Held]:
         ORDER BY records.id DESC LIMIT ?""",
         (count,),
     )
+    return _held(rows)
+
+
+def read_newest_alarms(connection: sqlite3.Connection, count: int) -> list[Held]:
+    """Return the alarms that were stored last, the newest first.
+
+    Each chain's last by number, of which the last stored are among these; no record of another lane is looked at.
+    """
+    rows = connection.execute(
+        """
+        SELECT wire, verified_us, expired, repeat_of, began_us
+        FROM chains JOIN epochs USING (gateway, epoch) JOIN records ON records.id IN (
+            SELECT id FROM records AS own WHERE own.chain = chains.id ORDER BY own.sequence DESC LIMIT ?1)
+        WHERE lane = 0 ORDER BY records.id DESC LIMIT ?1""",
+        (count,),
+    )
+    return _held(rows)
+
+
+def _held(rows: Iterable[tuple[bytes, int, int, int | None, int | None]]) -> list[Held]:
     return [
         Held(content, verified_us, corrected(content, began_us), bool(expired), repeat_of is not None)
         for wire, verified_us, expired, repeat_of, began_us in rows

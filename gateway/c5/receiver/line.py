@@ -110,7 +110,7 @@ class Line:
             try:
                 reason = await self._live()
             except LinkError as error:
-                reason = f"{error.what}. {error.hint}".strip()
+                reason = f"{error.what}. {error.hint}" if error.hint else error.what
             except TimeoutError:
                 reason = "it did not answer a subscription"
             if not self._lost:

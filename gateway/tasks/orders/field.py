@@ -41,15 +41,31 @@ class Devices(Protocol):
 class Outputs(Protocol):
     """The gateway's own outputs."""
 
-    def set(self, name: str, *, on: bool, seconds: float | None) -> str | None:
-        """Set an output, for so long or until told; return what is in the way, if anything is."""
+    def set(self, name: str, *, on: bool, seconds: float | None) -> str | float | None:
+        """Set an output, for so long or until told, and no longer than it may be on.
+
+        Returns what is in the way, if anything is; else for how many seconds it is on, None: until told.
+        """
+
+
+class Units(Protocol):
+    """The units on the gateway's buses."""
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a unit of this name."""
+
+    def switch(
+        self, unit: str, output: str, ended: Callable[[str | None], None], *, on: bool, seconds: float | None
+    ) -> None:
+        """Switch an output of a unit; `ended` hears what is in the way, or None: it is done."""
 
 
 class Field:
     """Carries out what C5 wants of the field."""
 
-    def __init__(self, gateway: str, devices: Devices, outputs: Outputs) -> None:
+    def __init__(self, gateway: str, devices: Devices, outputs: Outputs, units: Units) -> None:
         self._gateway = gateway
+        self._units = units
         self._devices = devices
         self._outputs = outputs
 
@@ -59,12 +75,23 @@ class Field:
         device, output, on, seconds = get("device", self._gateway), get("output"), get("on"), get("seconds")
         if type(on) is not bool or not (seconds is None or is_number(seconds, 1, SECONDS_MAX)):
             answer(failed(f"on must be true or false, seconds 1 to {SECONDS_MAX} or absent (until told)"))
-        elif device == self._gateway:
+        elif device == self._gateway or (type(device) is str and device in self._units):
             if type(output) is not str:
-                answer(failed("output must be the name of an output of the gateway"))
+                answer(failed("output must be the name of an output of the gateway, or of the unit"))
                 return
-            wrong = self._outputs.set(output[:64], on=on, seconds=seconds)
-            answer(Done("done") if wrong is None else failed(wrong))
+            if device != self._gateway:
+
+                def ended(wrong: str | None) -> None:
+                    answer(Done("done") if wrong is None else failed(wrong))
+
+                self._units.switch(device, output[:64], ended, on=on, seconds=seconds)
+                return
+            became = self._outputs.set(output[:64], on=on, seconds=seconds)
+            if isinstance(became, str):
+                answer(failed(became))
+            else:
+                shortened = became is not None and became != seconds
+                answer(Done("done", f"for {became:g} s" if shortened else None))
         elif type(output) is not int or not is_number(output, 0, OUTPUT_MAX):
             answer(failed(f"output must be the number of an output of the device, 0 to {OUTPUT_MAX}"))
         else:

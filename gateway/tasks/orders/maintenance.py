@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.control.maintenance import MINUTES_MAX, Maintenance
 from gateway.event import Event
 from gateway.tasks.orders.order import Done, failed, is_number, is_text
+from gateway.text import _
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REASON_MAX: Final = 200
+WALK_MAX: Final = 64
 TECHNICIAN: Final = "technician"  # who is at the gateway, and has no commander's certificate
 
 
@@ -43,7 +45,7 @@ class Works:
         self._known = known
         recorder.flags = self._flags
 
-    def begin(self, arguments: Mapping[str, Any]) -> Done:
+    def begin(self, arguments: Mapping[str, Any], walk: str | None = None) -> Done:
         """Begin it for a device or input, or for all of this gateway's."""
         device, minutes, reason = arguments.get("device"), arguments.get("minutes"), arguments.get("reason")
         if type(minutes) is not int or not is_number(minutes, 1, MINUTES_MAX):
@@ -52,7 +54,7 @@ class Works:
             return failed(f"reason must be a text of 1 to {REASON_MAX} characters")
         if device is not None and not (type(device) is str and self._known(device)):
             return failed("device must be a device or an input of this gateway, or absent (all of them)")
-        if not self._maintenance.begin(device, minutes, reason, self._clock.monotonic()):
+        if not self._maintenance.begin(device, minutes, reason, self._clock.monotonic(), walk):
             return failed("too many devices are under maintenance: end one, or leave out device (all of them)")
         noted = {"minutes": minutes, "why": reason}
         return Done("done", noted=noted if device is None else {**noted, "device": device})
@@ -65,9 +67,21 @@ class Works:
         ended = self._maintenance.end(device)
         return Done("done", result={"ended": len(ended)}, noted={} if device is None else {"device": device[:64]})
 
-    def by_hand(self, name: str, arguments: Mapping[str, Any]) -> Done:
-        """Begin or end it for a technician at the gateway; C5 is told."""
-        done = self.begin(arguments) if name == "maintenance.begin" else self.end(arguments)
+    def by_hand(self, name: str, arguments: dict[str, Any]) -> Done:
+        """Begin, renew or end that of a technician's walk at the gateway; C5 is told of its beginning and its end."""
+        walk, now = arguments.get("walk"), self._clock.monotonic()
+        if type(walk) is not str or not is_text(walk, WALK_MAX):
+            return failed("walk must name the walk")
+        own = [work for work in self._maintenance.works(now) if work.walk == walk]
+        match name:
+            case "maintenance.begin":
+                done = self.begin(arguments, walk)
+            case "maintenance.renew":
+                if not own:
+                    return failed(_("maintenance has been ended by somebody else, or the service has started anew"))
+                return self.begin(arguments | {"device": own[0].scope, "reason": own[0].reason}, walk)
+            case _:
+                done = Done("done") if self._maintenance.end(walk=walk) else failed(_("it had ended before"))
         if done.outcome == "done":
             self._tell(name, TECHNICIAN, done.noted)
         return done
@@ -83,7 +97,12 @@ class Works:
         """Return what `status` and the state show of it; `device` is None where all are under maintenance."""
         now = self._clock.monotonic()
         return [
-            {"device": work.scope, "reason": work.reason, "minutes_left": ceil((work.ends_at - now) / 60)}
+            {
+                "device": work.scope,
+                "reason": work.reason,
+                "minutes_left": ceil((work.ends_at - now) / 60),
+                "walk": work.walk,
+            }
             for work in self._maintenance.works(now)
         ]
 
@@ -94,11 +113,11 @@ class Works:
             return {}
         return {"maintenance": {"scopes": len(works), "minutes": max(work["minutes_left"] for work in works)}}
 
-    def _flags(self, source: str, age_ms: int) -> int:
+    def _flags(self, event: Event) -> int:
         now = self._clock.monotonic()
-        flags = self._maintenance.flags(source, now - age_ms / 1000, now)
-        return flags if flags and self._known(source) else 0  # a port's trouble is real, whoever is at work there
+        flags = self._maintenance.flags(event.type, event.source, now - event.age_ms / 1000, now)
+        return flags if flags and self._known(event.source) else 0  # a port's trouble is real, whoever is at work there
 
     def _tell(self, name: str, by: str, noted: Mapping[str, Any]) -> None:
-        data = {"name": name, "commander": by, **noted}
+        data = {"name": name, "commander": by, "outcome": "done", **noted}
         self._recorder.record(Event("command.executed", self._gateway, data=data))

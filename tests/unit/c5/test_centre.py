@@ -119,18 +119,19 @@ def test_an_unreadable_declaration_declares_nothing(
     assert reported(centre) == {"records.unavailable": ["unreadable"]}
 
 
-def test_lost_records_of_a_reported_clone_are_not_believed(centre: Centre, gateway: Gateway) -> None:
+def test_lost_and_receipted_records_of_a_reported_clone_are_not_believed(centre: Centre, gateway: Gateway) -> None:
     learn(centre, gateway)
     give(centre, gateway, Lane.STATUS, [gateway.started()])
     twin = Gateway(gateway.own, EPOCH[:4] + b"twin", before=gateway)
     give(centre, gateway, Lane.STATUS, [twin.started()])
     assert list(reported(centre)) == ["gateway.cloned"]
     lost = {"lane": 2, "ranges": [[EPOCH, 1, 3]], "count": 3, "reason": "lost"}
-    dropped = lost | {"reason": "dropped"}
-    records = [twin.record(Lane.STATUS, "records.unavailable", data=data) for data in (lost, dropped)]
-    batch, _ = give(centre, gateway, Lane.STATUS, records)
-    assert batch is not None
-    assert len(batch.declared) == 1
+    said = [lost, lost | {"reason": "receipted"}, lost | {"reason": ["lost"]}, lost | {"reason": "dropped"}]
+    batches = [
+        give(centre, gateway, Lane.STATUS, [twin.record(Lane.STATUS, "records.unavailable", data=data)])[0]
+        for data in said
+    ]
+    assert [len(batch.declared) for batch in batches if batch is not None] == [0, 0, 0, 1]
 
 
 def test_a_record_in_another_gateways_topic_is_refused_and_nothing_changes(
@@ -375,7 +376,7 @@ def test_a_contradicted_identity_is_reported_as_tampering(centre: Centre, gatewa
     assert reported(centre) == {"record.tampered": [f"pa-dar-0017/{EPOCH.hex()}/alarm/1"]}
 
 
-def test_each_heartbeat_is_newer_than_the_last_unless_the_clock_was_far_ahead(centre: Centre) -> None:
+def test_each_heartbeat_is_newer_than_the_last_though_the_clock_was_set_back(centre: Centre) -> None:
     times: list[int] = []
     hour_us = 3_600_000_000
     for now_us in (NOON_US, NOON_US - 10_000_000, NOON_US, NOON_US + hour_us, NOON_US + 30_000_000):
@@ -387,8 +388,7 @@ def test_each_heartbeat_is_newer_than_the_last_unless_the_clock_was_far_ahead(ce
         assert isinstance(heartbeat, Heartbeat)
         assert heartbeat.name == "c5-a"
         times.append(heartbeat.time_us)
-    assert times[:3] == [NOON_US, NOON_US + 1, NOON_US + 2]
-    assert times[3:] == [NOON_US + hour_us, NOON_US + 30_000_000], "set right: gateways believe none that is far ahead"
+    assert times == [NOON_US, NOON_US + 1, NOON_US + 2, NOON_US + hour_us, NOON_US + hour_us + 1]
 
 
 def test_a_receivers_certificate_in_a_gateways_topic_is_refused(site: Site, centre: Centre, gateway: Gateway) -> None:

@@ -267,10 +267,17 @@ def test_a_file_is_whole_if_each_end_in_it_tells_the_right_number(site: Site, tm
 
     async def story(house: House) -> list[bool]:
         without_one = whole.replace(records[ALARM][1], b"")
-        files = [whole, whole + whole, without_one, whole + records[ALARM][0], whole + exported(gateway, some)[:-1]]
+        files = [
+            whole,
+            whole + whole,
+            without_one,
+            without_one + whole,
+            whole + records[ALARM][0],
+            whole + exported(gateway, some)[:-1],
+        ]
         return [(await house.bring(file)).complete for file in files]
 
-    assert house.run(story) == [True, True, False, False, False]
+    assert house.run(story) == [True, True, False, False, False, False]
 
 
 def test_rubbish_in_a_file_costs_bounded_memory_and_is_refused(site: Site, tmp_path: Path) -> None:

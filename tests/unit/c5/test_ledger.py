@@ -399,7 +399,7 @@ def test_the_largest_numbers_that_a_record_may_carry_can_be_stored(tmp_path: Pat
     (outcome,) = store(tmp_path, batch(Lane.STATUS, wires, declared=declared))
     assert outcome.known == frozenset()
     connection = sqlite3.connect(tmp_path / LEDGER)
-    seen = reading.look(connection, 10)
+    seen = reading.look(connection, 10, 3)
     connection.close()
     assert [entry.record.sequence for entry in seen.newest] == [INT_MAX - 2, INT_MAX - 1, INT_MAX]
     assert Span("pa-dar-0017", Lane.TELEMETRY, EPOCH, held=False, first=1, last=INT_MAX) in seen.snapshot.spans

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.c5.orders import Counterpart, odd_arguments, read_arguments, shown
+from gateway.c5.orders import ARGUMENTS, Counterpart, odd_arguments, read_arguments, shown
 from gateway.c5.signers import Signers
 from gateway.errors import Refused
 from gateway.signing import message
@@ -18,6 +18,7 @@ from tests.unit.c5.kit import EPOCH, NEXT_EPOCH, NOON_US, Gateway, Site, flip
 NAME = "pa-dar-0017"
 ROUTE = Route("senafront", "yaviza-tower-3", NAME)
 ID = b"sixteen bytes id"
+RECORD = "record: an alarm's identity as c5-receiver watch shows it, gateway/epoch/alarm/sequence"
 REPLY = Reply(NAME, ID, NOON_US, "done", None, {"queued": 3})
 
 
@@ -43,7 +44,11 @@ def counterpart(site: Site, *known: Gateway) -> Counterpart:
         ),
         (["operator=007", "status=false-alarm"], {"operator": "007", "status": "false-alarm"}),
         (["reason=a=b"], {"reason": "a=b"}),
-        (["output=2", "on=true", "seconds=60"], {"output": 2, "on": True, "seconds": 60}),
+        (
+            ["output=2", "on=true", "seconds=60", "device=0c500042"],
+            {"output": 2, "on": True, "seconds": 60, "device": "0c500042"},
+        ),
+        (["output=2", "on=true"], {"output": "2", "on": True}),
         (["output=siren", "on=true"], {"output": "siren", "on": True}),
         (["on=false"], {"on": False}),
     ],
@@ -56,18 +61,45 @@ def test_arguments_have_the_types_that_wire_md_gives_them(pairs: list[str], read
     ("name", "keys", "odd"),
     [
         ("ping", [], None),
-        ("ping", ["device"], "ping: -"),
+        ("ping", ["device"], "ping: device unknown; it takes nothing"),
         ("maintenance.begin", ["minutes", "reason"], None),
         ("maintenance.begin", ["minutes", "reason", "device"], None),
-        ("maintenance.begin", ["minutes", "reason", "devcie"], "maintenance.begin: device?, minutes, reason"),
-        ("device.revoke", [], "device.revoke: device"),
-        ("a.newer.one", ["whatever"], None),
+        (
+            "maintenance.begin",
+            ["minutes", "devcie"],
+            "maintenance.begin: reason missing, devcie unknown; it takes device?, minutes, reason",
+        ),
+        ("device.revoke", [], "device.revoke: device missing; it takes device"),
+        (
+            "pong",
+            ["whatever"],
+            f"there is no command pong, but: {', '.join(ARGUMENTS)}",
+        ),
     ],
 )
 def test_a_mistyped_or_missing_argument_is_told_before_anything_is_sent(
     name: str, keys: list[str], odd: str | None
 ) -> None:
     assert odd_arguments(name, dict.fromkeys(keys, "x")) == odd
+
+
+@pytest.mark.parametrize(
+    ("changed", "odd"),
+    [
+        ({}, None),
+        ({"status": "seen"}, "status: one of acknowledged, dispatched, resolved, false-alarm"),
+        ({"operator": "a\nb"}, "operator: a name of at most 64 characters"),
+        ({"operator": "a" * 65}, "operator: a name of at most 64 characters"),
+        ({"record": "12"}, RECORD),
+        ({"record": f"pa-dar-0017/{EPOCH.hex()}/status/12"}, RECORD),
+        ({"record": f"pa-dar-0017/{EPOCH.hex()}/alarm/0"}, RECORD),
+    ],
+)
+def test_an_acknowledgement_that_no_gateway_takes_is_told_before_it_is_sent(
+    changed: dict[str, str], odd: str | None
+) -> None:
+    given = {"record": f"pa-dar-0017/{EPOCH.hex()}/alarm/12", "device": "0c500042", "status": "resolved"}
+    assert odd_arguments("alarm.acknowledge", {**given, "operator": "ana", "event_number": 7, **changed}) == odd
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from gateway.c5.ledger import LEDGER, Ledger
 from gateway.c5.overview import as_json, overview
 from gateway.c5.reports import Tally
 from gateway.c5.values import Remember, Report, Seen, Snapshot
-from gateway.c5.watch import read, show
+from gateway.c5.watch import alarm_json, read, show, tables
 from gateway.event import Lane
 from tests.unit.c5.kit import EPOCH, NOON_US, Gateway, Site, give, learn, tell
 
@@ -22,7 +22,7 @@ def test_what_the_ledger_knows_is_shown_beside_the_running_receiver(
     first, second, third = gateway.measurements(3)
     batches = [
         give(centre, gateway, Lane.TELEMETRY, [first, third])[0],
-        give(centre, gateway, Lane.ALARM, [gateway.record(type_="panic\x1b[2J")])[0],
+        give(centre, gateway, Lane.ALARM, [gateway.record(type_="panic\x1b[2J", event_number=7)])[0],
     ]
     gateway.measurements(1)
     (remember,) = tell(centre, gateway, gateway.state(), 0.0)
@@ -30,21 +30,40 @@ def test_what_the_ledger_knows_is_shown_beside_the_running_receiver(
     text = "two different records are both " + "pa-dar-0017/" * 30
     trouble = Report("record.tampered", "pa-dar-0017", "x", text)
 
-    async def run() -> tuple[str, list[dict[str, object]]]:
+    async def run() -> tuple[str, list[str], list[dict[str, object]], list[dict[str, object]]]:
         ledger = await Ledger.open(tmp_path)
         for batch in batches:
             assert batch is not None
             await ledger.store(batch)
         await ledger.remember(remember)
         await ledger.report([Tally(trouble, 1)], NOON_US)
-        views, newest, reports = read(tmp_path / LEDGER, NOON_US + 61_000_000)
+        found = read(tmp_path / LEDGER, NOON_US + 61_000_000)
         await ledger.close()
-        console = Console(file=io.StringIO())
-        show(views, newest, reports, console)
+        console, narrow = Console(file=io.StringIO()), Console(file=io.StringIO(), width=80)
+        show(found, console)
+        narrow.print(tables(found))
         assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue(), [as_json(view) for view in views]
+        assert isinstance(narrow.file, io.StringIO)
+        lines = narrow.file.getvalue().splitlines()
+        documents = [as_json(view) for view in found.views], [alarm_json(held) for held in found.alarms]
+        return console.file.getvalue(), lines, *documents
 
-    shown, (document,) = asyncio.run(run())
+    shown, narrow, (document,), alarms = asyncio.run(run())
+    identity = f"pa-dar-0017/{EPOCH.hex()}/alarm/1"
+    assert alarms == [
+        {
+            "identity": identity,
+            "gateway": "pa-dar-0017",
+            "type": "panic\x1b[2J",
+            "device": "0c500042",
+            "event_number": 7,
+            "occurred_us": NOON_US,
+            "flags": [],
+        }
+    ]
+    (row,) = [number for number, line in enumerate(narrow) if identity in line]
+    assert ("panic?[2J" in narrow[row - 1], "0c500042" in narrow[row - 1], " 7 " in narrow[row]) == (True,) * 3
+    assert any("pa-dar-0017" in line and "measurement" in line for line in narrow), "neither gateway nor type is cut"
     assert "pa-dar-0017" in shown
     (told,) = [line for line in shown.splitlines() if "record.tampered" in line]
     assert text in told, "a pipe has no columns: nothing is cut"

@@ -24,6 +24,8 @@ def test_a_key_that_others_can_read_is_told_once_whether_the_service_runs_or_not
         "ports": [],
         "inputs": [],
         "outputs": [],
+        "buses": [],
+        "units": [],
         "maintenance": [],
         "brokers": [],
         "troubles": [],
@@ -48,3 +50,16 @@ def test_with_its_keys_in_order_each_broker_is_tried(settings: Path, capsys: pyt
     brokers = [finding for finding in findings if finding["what"].startswith("broker")]
     assert [finding["result"] for finding in brokers] == ["failed", "failed"]
     assert all("nothing listens there" in finding["text"] for finding in brokers)
+
+
+def test_what_can_t_be_heard_is_told_with_what_it_means(settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def told(what: str) -> list[tuple[str, str, bool]]:
+        findings = [finding for finding in found(settings, capsys)[1] if finding["what"] == what]
+        return [(each["result"], each["text"], "go on sending" in each["hint"]) for each in findings]
+
+    assert told("buttons") == [("warning", "no port and no input: no button can be heard", False)]
+    assert told("service") == [("warning", "not running", True)]
+    missing = settings.parent / "missing"
+    settings.write_text(settings.read_text() + f'[[port]]\nname = "desk"\ndevice = "{missing}"\n')
+    assert told("buttons") == []
+    assert told("port desk") == [("failed", f"{missing} is not there: is the adapter plugged in?", True)]

@@ -19,6 +19,7 @@ from gateway.signing.chain import Chain
 from gateway.signing.chains import encode_chain
 from gateway.signing.cose import Signer
 from gateway.signing.record import Clock
+from gateway.status import refuse_own
 from tests.support.memory import NOW_US
 
 
@@ -80,3 +81,20 @@ def test_what_was_set_aside_is_over_once_the_service_has_salvaged_it(
     aside.done(card)
     left = card.with_name("outbox-salvaged-20261122T010000Z.db")
     assert aside.over(store) == aside.belonging(left) == [left, left.with_name(f"{left.name}-wal")]
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("read", ["", "-wal"])
+def test_the_store_in_use_is_read_under_no_name(settings: Path, tmp_path: Path, suffix: str, read: str) -> None:
+    asyncio.run(_fill(settings))
+    store = settings.parent / "state" / FILE
+    own = store.with_name(f"{FILE}{suffix}")
+    own.touch()
+    (tmp_path / "card.db").write_bytes(b"x")
+    (tmp_path / f"card.db{read}").unlink(missing_ok=True)
+    (tmp_path / f"card.db{read}").symlink_to(own)
+    for file in (own, tmp_path / "card.db"):
+        with pytest.raises(C5Error, match="no file that can be salvaged"):
+            salvage.run(settings, file, as_json=False)
+        with pytest.raises(C5Error, match="no file that can be salvaged"):
+            refuse_own(store, file)

@@ -1,8 +1,21 @@
 """What a walk test makes of what the service says: a line for each new thing, and a report."""
 
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from gateway.cli import walk as walks
 from gateway.cli.walk import Seen, Walk, told
+from gateway.control.maintenance import Maintenance
+from gateway.errors import C5Error
+from gateway.tasks.orders.maintenance import Works
+from tests.support.memory import Clock
+from tests.unit.tasks.test_intake import Line
 
 
 def device(id_: str, name: str = "", number: int | None = None, **stages: int) -> dict[str, Any]:
@@ -27,6 +40,13 @@ def test_each_press_and_each_stage_is_a_line_once_and_what_was_before_is_none() 
     assert [seen.id for seen in walk.missing] == ["0c500002"]
     assert walk.look([device("0c500001", "lobby", 5, s1=12, s2=240, s3=9000), device("0c500002", number=1, s2=1, s3=2)])
     assert (walk.missing, walk.acknowledged) == ([], True)
+
+
+def test_no_stage_is_said_to_be_earlier_than_the_one_below_it() -> None:
+    walk = Walk([device("0c500001")], goal="2")
+    assert walk.look([device("0c500001", number=5, s2=8)])[1:] == ["0c500001 PB-1: received at C5 after 8 ms"]
+    assert walk.look([device("0c500001", number=5, s1=9, s2=8)]) == ["0c500001 PB-1: stored after 9 ms"]
+    assert walk.seen["0c500001"].stages_ms == {"1": 9, "2": 9}, "C5's receipt was here before the disk's answer"
 
 
 def test_who_presses_again_because_the_first_did_not_get_through_is_seen_again() -> None:
@@ -65,3 +85,105 @@ def test_the_report_says_of_each_device_how_far_it_came() -> None:
         "1 of 2 devices came as far as they must",
         "It was cut short: the service isn't running",
     ]
+
+
+class Service:
+    """What the running service would answer; a minute passes between two looks, and `happens` at each."""
+
+    def __init__(self, happens: Callable[["Service"], None]) -> None:
+        self.clock = Clock()
+        self.works = Works("gw-1", Maintenance("gw-1"), Line().recorder, self.clock, lambda _source: True)
+        self.happens = happens
+        self.looks = 0
+        self.running = True
+        self.devices = [device("0c500001")]
+
+    def ask(self, _state_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:
+        if not self.running:
+            return None
+        if request["do"] == "status":
+            self.looks += 1
+            self.clock.now += 60.0
+            self.works.tick(self.clock.now)
+            self.happens(self)
+            return {"devices": self.devices, "inputs": [], "maintenance": self.works.glance()}
+        done = self.works.by_hand(request["name"], request["arguments"])
+        if done.outcome != "done":
+            raise C5Error(done.text or "")
+        return {}
+
+
+def walked(
+    monkeypatch: pytest.MonkeyPatch, settings: Path, happens: Callable[[Service], None]
+) -> tuple[bool, str | None, list[Any]]:
+    """Walk until what happens ends it; return what is right, why it stopped, and what is under maintenance then."""
+    service = Service(happens)
+    for name, value in {"ask": service.ask, "LOOK": 0.0, "LINGER": 0.0, "RENEW": 0.0}.items():
+        monkeypatch.setattr(walks, name, value)
+    right = walks.run(settings, settings.parent / "walked", minutes=1, technician="Eva", as_json=False)
+    stopped = json.loads((settings.parent / "walked.json").read_text())["stopped"]
+    service.running = True
+    return right, stopped, [work["walk"] for work in service.works.glance()]
+
+
+def pressed(service: Service) -> None:
+    service.devices = [device("0c500001", number=1, s1=1, s2=2)]
+
+
+def test_maintenance_is_renewed_as_long_as_the_walk_lasts_and_then_ended(
+    monkeypatch: pytest.MonkeyPatch, settings: Path
+) -> None:
+    def happens(service: Service) -> None:
+        if service.looks == 9:
+            pressed(service)
+
+    assert walked(monkeypatch, settings, happens) == (True, None, [])
+
+
+def test_a_walk_whose_maintenance_is_ended_by_another_stops_and_is_not_right(
+    monkeypatch: pytest.MonkeyPatch, settings: Path
+) -> None:
+    def happens(service: Service) -> None:
+        if service.looks == 3:
+            service.works.end({})
+            pressed(service)
+
+    reason = "maintenance has been ended by somebody else, or the service has started anew"
+    assert walked(monkeypatch, settings, happens) == (False, reason, [])
+
+
+def test_a_walk_ends_its_own_maintenance_and_leaves_c5_s(monkeypatch: pytest.MonkeyPatch, settings: Path) -> None:
+    def happens(service: Service) -> None:
+        if service.looks == 3:
+            service.works.begin({"minutes": 60, "reason": "electricians"})
+            pressed(service)
+
+    assert walked(monkeypatch, settings, happens) == (True, None, [None])
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_whatever_signal_ends_the_walk_maintenance_is_ended_and_the_report_written(
+    monkeypatch: pytest.MonkeyPatch, settings: Path, number: signal.Signals
+) -> None:
+    before = [signal.getsignal(one) for one in signal.Signals if one not in {signal.SIGKILL, signal.SIGSTOP}]
+
+    def happens(service: Service) -> None:
+        if service.looks == 4:
+            os.kill(os.getpid(), number)
+
+    assert walked(monkeypatch, settings, happens) == (False, None, [])
+    assert before == [signal.getsignal(one) for one in signal.Signals if one not in {signal.SIGKILL, signal.SIGSTOP}]
+
+
+def test_maintenance_that_could_not_be_ended_is_said_to_go_on(monkeypatch: pytest.MonkeyPatch, settings: Path) -> None:
+    def happens(service: Service) -> None:
+        if service.looks >= 3:
+            raise C5Error("the running service does not answer: timed out")
+
+    right, stopped, left = walked(monkeypatch, settings, happens)
+    assert (right, len(left)) == (False, 1)
+    assert stopped == (
+        "the running service does not answer: timed out. "
+        "Maintenance could not be ended, and goes on for 3 minutes at most: "
+        "the running service does not answer: timed out"
+    )

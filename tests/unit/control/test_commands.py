@@ -12,7 +12,7 @@ from cryptography.x509 import load_der_x509_certificate
 
 from certs.authority import Authority
 from gateway.control.authorise import Rules, Speakers, Spoken
-from gateway.control.replies import KEPT_MAX, Replies
+from gateway.control.replies import KEPT_MAX, REJECTED_MAX, UNDER_WAY_MAX, Replies
 from gateway.errors import Refused
 from gateway.signing import message
 from gateway.signing.certificate import Anchors, Revocations
@@ -140,8 +140,12 @@ def test_a_certificate_that_has_ended_or_was_revoked_is_not_heard(people: People
 KEY = (b"thumb--1", b"sixteen bytes id")
 
 
-def obeyed(replies: Replies, key: tuple[bytes, bytes], until_us: int, now_us: int | None) -> None:
-    replies.begin(key, until_us, now_us)
+def numbered(number: int) -> tuple[bytes, bytes]:
+    return b"t", number.to_bytes(2, "big")
+
+
+def obeyed(replies: Replies, key: tuple[bytes, bytes], until_us: int) -> None:
+    replies.begin(key, until_us)
     replies.answered(key, b"done")
 
 
@@ -149,46 +153,48 @@ def test_a_reply_is_had_again_by_its_own_signer_alone() -> None:
     replies = Replies()
     assert replies.had(KEY) is None
     assert KEY not in replies
-    replies.begin(KEY, 100, 1)
+    replies.begin(KEY, 100)
     assert (KEY in replies, replies.had(KEY)) == (True, None), "under way"
     replies.answered(KEY, b"done")
     assert replies.had(KEY) == b"done"
     assert (b"thumb--2", KEY[1]) not in replies
 
 
-def test_memory_full_of_commands_that_can_be_repeated_takes_no_other_until_one_has_expired() -> None:
+def test_of_too_many_the_one_that_expires_first_is_forgotten_and_nothing_that_expires_so_early_obeyed_again() -> None:
     replies = Replies()
     for number in range(KEPT_MAX):
-        assert replies.has_room(1)
-        obeyed(replies, (b"t", number.to_bytes(2, "big")), 100 + number, 1)
-    assert not replies.has_room(100)
-    replies.keep((b"t", b"rejected"), b"rejected", 100)
-    assert replies.had((b"t", b"rejected")) is None, "a rejection takes nobody's place"
-    assert not replies.has_room(None), "while expiry isn't judged, nothing has expired"
-    assert replies.has_room(101)
-    obeyed(replies, KEY, 500, 101)
-    assert replies.had((b"t", b"\x00\x00")) is None
-    assert replies.had((b"t", b"\x00\x01")) == b"done"
-    assert replies.had(KEY) == b"done"
+        obeyed(replies, numbered(number), 1000 - number)
+    assert not replies.forgotten(0)
+    obeyed(replies, KEY, 5000)
+    assert replies.had(numbered(KEPT_MAX - 1)) is None
+    assert (replies.had(numbered(0)), replies.had(KEY)) == (b"done", b"done")
+    assert (replies.forgotten(1001 - KEPT_MAX), replies.forgotten(1002 - KEPT_MAX)) == (True, False)
 
 
-def test_rejections_give_way_to_what_is_obeyed() -> None:
-    replies = Replies()
-    for number in range(KEPT_MAX + 10):
-        replies.keep((b"t", number.to_bytes(2, "big")), b"rejected", None)
-    assert replies.had((b"t", (9).to_bytes(2, "big"))) is None
-    assert replies.has_room(None)
-    obeyed(replies, KEY, 100, None)
-    assert replies.had(KEY) == b"done"
-
-
-def test_what_is_under_way_gives_way_to_nothing_though_it_has_expired() -> None:
+def test_one_that_expires_before_all_that_are_kept_is_forgotten_as_soon_as_it_is_answered() -> None:
     replies = Replies()
     for number in range(KEPT_MAX):
-        replies.begin((b"t", number.to_bytes(2, "big")), 100, 1)
-    assert not replies.has_room(10_000)
-    replies.answered((b"t", b"\x00\x07"), b"failed")
-    assert replies.has_room(10_000)
-    replies.begin(KEY, 20_000, 10_000)
-    assert (b"t", b"\x00\x07") not in replies
-    assert (b"t", b"\x00\x06") in replies
+        obeyed(replies, numbered(number), 1000)
+    obeyed(replies, KEY, 500)
+    assert (KEY in replies, replies.forgotten(500), replies.forgotten(501)) == (False, True, False)
+
+
+def test_rejections_are_kept_besides_and_so_many_of_the_newest() -> None:
+    replies = Replies()
+    obeyed(replies, KEY, 100)
+    for number in range(REJECTED_MAX + 10):
+        replies.rejected(numbered(number), b"rejected")
+    assert replies.had(KEY) == b"done"
+    assert (replies.had(numbered(9)), replies.had(numbered(10))) == (None, b"rejected")
+
+
+def test_what_is_under_way_gives_way_to_nothing() -> None:
+    replies = Replies()
+    for number in range(UNDER_WAY_MAX):
+        assert replies.has_room
+        replies.begin(numbered(number), 100)
+    assert not replies.has_room
+    replies.answered(numbered(7), b"failed")
+    assert replies.has_room
+    replies.begin(KEY, 20_000)
+    assert (numbered(6) in replies, numbered(7) in replies, KEY in replies) == (True, True, True)

@@ -1,14 +1,14 @@
 """What is flagged as a test, and until when."""
 
 from gateway.control.maintenance import SCOPES_MAX, Maintenance, Work
-from gateway.event import TEST
+from gateway.event import ALARMS, TEST
 
 ID, OTHER, GATEWAY = "0c500042", "lobby-button", "gw-1"
 
 
 def flags(maintenance: Maintenance, now: float, happened_at: float | None = None) -> tuple[int, int, int]:
     at = now if happened_at is None else happened_at
-    device, other, gateway = (maintenance.flags(source, at, now) for source in (ID, OTHER, GATEWAY))
+    device, other, gateway = (maintenance.flags("panic.pressed", source, at, now) for source in (ID, OTHER, GATEWAY))
     return device, other, gateway
 
 
@@ -60,3 +60,26 @@ def test_there_is_room_for_so_many_and_for_those_that_are_in_it() -> None:
         assert maintenance.begin(f"{number:08x}", 1, "x", now=0.0)
     assert not maintenance.begin("one-more", 1, "x", now=0.0)
     assert maintenance.begin("00000000", 2, "x", now=0.0)
+
+
+def test_what_somebody_does_there_is_flagged_and_a_trouble_that_lasts_is_not() -> None:
+    maintenance = Maintenance(GATEWAY)
+    maintenance.begin(None, 10, "walk test", now=0.0)
+    caused = [*ALARMS, "panic.released", "tamper.closed", "test.pressed", "door.opened", "door.closed"]
+    assert {type_ for type_ in caused if not maintenance.flags(type_, ID, 1.0, 1.0)} == set()
+    lasting = [
+        "device.lost", "device.restored", "device.stuck", "device.chattering", "battery.low", "power.lost",
+        "device.unauthenticated", "device.replayed", "alarm.acknowledged", "device.joined", "measurement",
+    ]  # fmt: skip
+    assert {type_ for type_ in lasting if maintenance.flags(type_, ID, 1.0, 1.0)} == set()
+
+
+def test_a_walk_ends_its_own_maintenance_and_c5_ends_all() -> None:
+    maintenance = Maintenance(GATEWAY)
+    maintenance.begin(None, 60, "electricians", now=0.0)
+    maintenance.begin(None, 3, "walk test", now=1.0, walk="a")
+    maintenance.begin(None, 3, "walk test", now=2.0, walk="b")
+    assert maintenance.end(walk="a") == [Work(None, "walk test", 1.0, 181.0, "a")]
+    assert maintenance.end(walk="a") == []
+    assert [work.walk for work in maintenance.works(3.0)] == [None, "b"]
+    assert [work.walk for work in maintenance.end()] == [None, "b"]

@@ -92,3 +92,15 @@ def test_a_declaration_that_a_newer_one_replaces_leaves_nothing_untold() -> None
     coverage.forgo([Run(Lane.STATUS, 1, 10, 10)], by=(1, 12))
     assert coverage.untold(Run(Lane.TELEMETRY, 1, 1, 19)) == []
     assert coverage.untold(Run(Lane.STATUS, 1, 10, 10)) == []
+
+
+def test_of_what_is_lost_it_is_known_that_it_was_whoever_has_been_told() -> None:
+    coverage = Coverage([Run(Lane.ALARM, 1, 1, 9)], lost=[Run(Lane.ALARM, 1, 2, 2)])
+    coverage.forgo([Run(Lane.ALARM, 1, 5, 6)], by=(1, 10), lost=True)
+    coverage.forgo([Run(Lane.ALARM, 1, 8, 8)], by=(1, 11))
+    coverage.add([Run(Lane.STATUS, 1, 1, 11)])
+    assert coverage.parted(Run(Lane.ALARM, 1, 1, 9)) == (
+        [Run(Lane.ALARM, 1, 1, 1), Run(Lane.ALARM, 1, 3, 4), Run(Lane.ALARM, 1, 7, 9)],
+        [Run(Lane.ALARM, 1, 2, 2), Run(Lane.ALARM, 1, 5, 6)],
+    )
+    assert coverage.parted(Run(Lane.ALARM, 2, 2, 2)) == ([Run(Lane.ALARM, 2, 2, 2)], [])

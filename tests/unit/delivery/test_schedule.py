@@ -91,6 +91,26 @@ def test_in_the_smallest_window_an_alarm_finds_a_slot_whatever_else_is_on_its_wa
     assert len(runs_sent(schedule)) == telemetry
 
 
+def test_in_a_window_of_one_nothing_else_goes_before_an_alarm_that_waits() -> None:
+    schedule = a_schedule()
+    schedule.connected(1, besides=3)
+    read_all(schedule, some_items(TELEMETRY, 1, 1, size=SEQUENCE_MAX))
+    (telemetry,) = batches_sent(schedule)
+    schedule.offer(an_item(ALARM, 1))
+    assert not schedule.room_besides
+    schedule.acknowledged(telemetry, 0.0)
+    assert not schedule.room_besides, "the slot is the alarm's"
+    (alarm,) = batches_sent(schedule)
+    assert alarm.run == Run(ALARM, 1, 1, 1)
+    schedule.refused(alarm, 0.0, 1)
+    schedule.offer(an_item(ALARM, 2))
+    assert schedule.room_besides, "held back, it waits for nobody's slot"
+    schedule.tick(1.0)
+    assert not schedule.room_besides
+    schedule.carry(frozenset())
+    assert schedule.room_besides, "nor where it isn't carried"
+
+
 def test_an_acknowledgement_frees_a_slot_for_the_gravest_first() -> None:
     schedule = a_connection(1, some_items(TELEMETRY, 1, 2, size=SEQUENCE_MAX))
     (first,) = batches_sent(schedule)

@@ -251,3 +251,34 @@ def test_a_lane_with_too_much_unreceipted_waits_but_alarms_do_not() -> None:
             for batch in batches_sent(schedule):
                 schedule.acknowledged(batch, 0.0)
         assert len(schedule._lanes[lane].repeats) == UNRECEIPTED_MAX + (19 if lane is ALARM else 0)
+
+
+def test_how_long_an_alarm_that_the_broker_has_waits_for_its_receipt_is_known() -> None:
+    stored = [*some_items(ALARM, 1, 1), *some_items(STATUS, 1, 1)]
+    schedule = a_connection(20, stored)
+    assert schedule.unanswered(9.0) == 0.0, "without a PUBACK it may not have left"
+    for batch in batches_sent(schedule):
+        schedule.acknowledged(batch, 10.0)
+    assert schedule.unanswered(60.0) == 50.0
+    schedule.tick(70.0)
+    read_all(schedule, stored)
+    for batch in batches_sent(schedule):
+        schedule.acknowledged(batch, 71.0)
+    assert schedule.unanswered(110.0) == 100.0, "that it goes again makes it no younger"
+    schedule.silent(silent=True)
+    assert schedule.unanswered(120.0) == 0.0, "the centre's silence explains it"
+    schedule.silent(silent=False)
+    assert schedule.unanswered(120.0) == 0.0, "everything goes again, and has its time anew"
+    read_all(schedule, stored)
+    for batch in batches_sent(schedule):
+        schedule.acknowledged(batch, 121.0)
+    assert schedule.unanswered(131.0) == 10.0
+    schedule.receipted([Run(ALARM, 1, 1, 1)])
+    assert schedule.unanswered(132.0) == 0.0, "a status record is nobody's call for help"
+
+
+def test_an_alarm_that_nobody_was_subscribed_to_waits_for_a_subscriber_and_not_for_a_receipt() -> None:
+    schedule = a_connection(20, some_items(ALARM, 1, 1))
+    for batch in batches_sent(schedule):
+        schedule.acknowledged(batch, 10.0, heard=False)
+    assert schedule.unanswered(110.0) == 0.0

@@ -3,16 +3,20 @@
 import asyncio
 import errno
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
 import pytest
 
-from firmware_sim.gpio import Chip, Chips
+from firmware_sim.gpio import Chip, Chips, HeldInput, HeldOutput
 from gateway.control.feedback import Pattern
-from gateway.drivers.gpio import InputLine, explained
+from gateway.drivers import gpiochip
+from gateway.drivers.gpio import CHECKED_EVERY, InputLine, explained
 from gateway.drivers.gpiochip import Edge, Gpiod
 from gateway.drivers.output import OutputLine
+from gateway.drivers.pace import Pace
+from gateway.tasks.drivers import HANG
 from tests.simulation.loop import VirtualLoop
 
 PATH = "/dev/gpiochip0"
@@ -23,11 +27,13 @@ class Bench:
 
     def __init__(self, loop: VirtualLoop, **features: bool) -> None:
         self.loop = loop
+        self.pace = Pace(loop.time)
         self.chips = Chips(loop.time)
         self.chip: Chip = self.chips.add(PATH, **features)
         self.chip.lines[3].name = "BUTTON"
         self.told: list[object] = []
         self.beats = 0
+        self.shown: Pattern | None = None  # what whoever uses the siren shows as often as it is taken
         self.button = self.input(3)
         self.siren = self.output()
 
@@ -44,10 +50,11 @@ class Bench:
             level=self.told.append,
             lost=lambda reason: self.told.append(f"lost: {reason}"),
             restored=lambda: self.told.append("restored"),
+            pace=self.pace,
             random=lambda: 1.0,
         )
 
-    def output(self, *, rhythm: bool = True, active_low: bool = False, max_on_s: float = 60.0) -> OutputLine:
+    def output(self, *, rhythm: bool = True, active_low: bool = False, max_on_s: float | None = 60.0) -> OutputLine:
         return OutputLine(
             self.chips,
             PATH,
@@ -55,10 +62,16 @@ class Bench:
             active_low=active_low,
             rhythm=rhythm,
             max_on_s=max_on_s,
+            taken=self._taken,
             lost=lambda reason: self.told.append(f"lost: {reason}"),
             restored=lambda: self.told.append("restored"),
+            pace=self.pace,
             random=lambda: 1.0,
         )
+
+    def _taken(self) -> None:
+        if self.shown is not None:
+            self.siren.show(self.shown)
 
     def _edges(self, edges: Sequence[Edge]) -> bool:
         self.told.append(list(edges))
@@ -188,7 +201,7 @@ def test_a_chip_that_is_pulled_out_is_lost_once_and_restored_once(notices: bool)
             assert bench.state() == (None, f"{PATH} is not there: gpiodetect lists the GPIO chips of this machine")
             bench.chip.insert()
             bench.chip.close(3)
-            await asyncio.sleep(6)
+            await asyncio.sleep(10)
             assert bench.words[2:] == ["taken", "restored"]
             assert bench.state() == (True, None)
             bench.chip.open(3)
@@ -196,6 +209,20 @@ def test_a_chip_that_is_pulled_out_is_lost_once_and_restored_once(notices: bool)
             assert bench.edges[-1][1:] == (False, 1), "numbered anew"
 
     _live(story, notices=notices)
+
+
+def test_a_line_that_is_had_and_fails_at_once_is_lost_once_and_not_back() -> None:
+    async def story(bench: Bench) -> None:
+        async with Running(bench.button.run, bench), Running(bench.siren.run, bench):
+            for _ in range(30):
+                bench.chip.remove()
+                await asyncio.sleep(2)
+                bench.chip.insert()
+                await asyncio.sleep(2)
+            told = [str(told).partition(":")[0] for told in bench.words if told != "taken"]
+            assert told == ["lost", "lost"], "once for each of the two"
+
+    _live(story)
 
 
 def test_a_line_that_somebody_holds_is_told_with_who_and_taken_when_it_is_free() -> None:
@@ -207,7 +234,7 @@ def test_a_line_that_somebody_holds_is_told_with_who_and_taken_when_it_is_free()
             assert (bench.told, bench.button.trouble) == ([f"lost: {held}"], held)
             assert bench.beats > 10
             bench.chip.lines[3].holder = None
-            await asyncio.sleep(6)
+            await asyncio.sleep(10)
             assert bench.words[1:] == ["taken", "restored"]
 
     _live(story)
@@ -337,6 +364,128 @@ def test_a_light_blinks_and_is_off_in_the_end() -> None:
     _live(story)
 
 
+def test_a_light_without_a_limit_stays_on_and_comes_back_with_what_it_is_to_show() -> None:
+    async def story(bench: Bench) -> None:
+        bench.siren = bench.output(max_on_s=None)
+        async with Running(bench.siren.run, bench):
+            bench.shown = Pattern.STEADY
+            bench.siren.show(Pattern.STEADY)
+            await asyncio.sleep(3600)
+            assert bench.changes == [(0.0, False), (0.01, True)]
+            bench.chip.remove()
+            await asyncio.sleep(10)
+            bench.chip.insert()
+            await asyncio.sleep(6)
+            assert bench.shows(Pattern.STEADY)
+            assert [high for _, high in bench.changes[2:]] == [False, True]
+            bench.siren.show(Pattern.STEADY, 5)
+            await asyncio.sleep(6)
+            assert bench.shows(Pattern.OFF), "as long as was asked"
+
+    _live(story)
+
+
+def test_a_write_that_is_lost_without_an_error_is_made_good_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(bench: Bench) -> None:
+        async with Running(bench.siren.run, bench):
+            bench.siren.show(Pattern.STEADY, 5)
+            await asyncio.sleep(4.9)
+            with monkeypatch.context() as bus:
+                bus.setattr(HeldOutput, "put", lambda _held, _active: None)
+                await asyncio.sleep(0.2)
+            assert bench.chip.lines[5].driven, "nobody heard that it shall be off"
+            await asyncio.sleep(CHECKED_EVERY)
+            assert bench.chip.lines[5].driven is False
+            with monkeypatch.context() as bus:
+                bus.setattr(HeldOutput, "put", lambda _held, _active: None)
+                bench.siren.show(Pattern.STEADY)
+            await asyncio.sleep(CHECKED_EVERY)
+            assert bench.chip.lines[5].driven
+
+    _live(story)
+
+
+class Refusing:
+    """A line request of which the kernel wants to hear nothing."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def get_value(self, _line: int) -> None:
+        raise self._error
+
+    def set_value(self, _line: int, _value: object) -> None:
+        raise self._error
+
+    def read_edge_events(self, _most: int) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [ValueError(), NotImplementedError()], ids=["EINVAL", "EOPNOTSUPP"])
+def test_what_the_library_makes_of_an_error_is_the_kernel_s_again(error: Exception) -> None:
+    refused: Any = Refusing(error)
+    output, failed = gpiochip.HeldOutput(refused, 5), list[OSError]()
+    button = gpiochip.HeldInput.__new__(gpiochip.HeldInput)  # without a descriptor that an event loop could watch
+    button._request, button._offset, button._failed = refused, 3, failed.append
+    for ask in (partial(output.put, False), output.check, button.level):
+        with pytest.raises(OSError, match="Invalid argument"):
+            ask()
+    button._readable()
+    assert [error.errno for error in failed] == [errno.EINVAL]
+
+
+class Endless:
+    """A line whose edges come faster than they are read."""
+
+    def read_edge_events(self, _most: int) -> list[Any]:
+        return []
+
+
+def test_a_line_that_never_falls_silent_leaves_the_loop_its_turn() -> None:
+    read: list[Sequence[Edge]] = []
+    button = gpiochip.HeldInput.__new__(gpiochip.HeldInput)
+    button._request, button._edges = Endless(), read.append  # type: ignore[assignment]  # no line of libgpiod
+    button._readable()
+    assert len(read) == gpiochip.DRAINED_MAX
+
+
+class Hung:
+    """A chip of which each call takes a second and fails."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.calls = 0
+        self.works = False
+
+    def input(self, *args: Any, **how: Any) -> HeldInput:
+        if self.works:
+            return self._bench.chips.input(*args, **how)
+        self.calls += 1
+        self._bench.loop._now += 1.0
+        raise OSError(errno.EREMOTEIO, "")
+
+
+def test_lines_on_a_bus_that_hangs_take_turns_and_leave_the_event_loop_to_the_others() -> None:
+    async def story(bench: Bench) -> None:
+        bench.chips, lines = Hung(bench), bench.chips  # type: ignore[assignment]  # a chip's half
+        hung: Any = bench.chips
+        buttons = [bench.input(number) for number in range(8)]
+        bench.chips = lines
+        tasks = [asyncio.ensure_future(button.run(bench.beat)) for button in buttons]
+        await asyncio.sleep(600)
+        assert 20 <= hung.calls <= 40, "a twentieth of the time"
+        assert all(button.trouble is not None for button in buttons)
+        assert bench.beats > 8 * 600 / HANG, "who waits for its turn doesn't hang"
+        hung.works = True
+        await asyncio.sleep(30)
+        assert [button.trouble for button in buttons] == [None] * 8
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    _live(story)
+
+
 def test_what_has_its_own_rhythm_is_just_on() -> None:
     async def story(bench: Bench) -> None:
         bench.siren = bench.output(rhythm=False)
@@ -370,7 +519,7 @@ def test_an_output_whose_chip_was_pulled_out_is_lost_once_and_comes_back_off() -
             assert lost.startswith(f"lost: what it drives can't be moved: {PATH} does not answer")
             assert not bench.siren.show(Pattern.STEADY)
             bench.chip.insert()
-            await asyncio.sleep(6)
+            await asyncio.sleep(10)
             assert bench.words[1:] == ["restored"]
             assert bench.changes[-1][1] is False
             assert bench.siren.show(Pattern.STEADY)

@@ -21,6 +21,7 @@ from gateway.control.feedback import Pattern
 from gateway.drivers.gpio import InputLine
 from gateway.drivers.gpiochip import Gpiod
 from gateway.drivers.output import OutputLine
+from gateway.drivers.pace import Pace
 
 def say(*words):
     print(*words, flush=True)
@@ -30,11 +31,14 @@ def edges(seen):
     global number
     first, number = seen[0][2] - number, seen[-1][2]
     say("edges", *(f"{active:d}" for _at, active, _number in seen), "late", round(time.monotonic() - seen[-1][0] / 1e9))
+    if first > 1:
+        say("lost", first - 1)
+        asyncio.get_running_loop().call_soon(say, "next turn")
     return first > 1
 
 def hear():
     for word in sys.stdin.readline().split():
-        if word == "stall": time.sleep(0.5)
+        if word == "stall": say("stalled"), time.sleep(0.5)
         elif word == "show": say("shown", siren.show(Pattern.STEADY))
         else: say(word)
 
@@ -42,10 +46,11 @@ async def main():
     asyncio.get_running_loop().add_reader(sys.stdin, hear)
     await asyncio.gather(button.run(), siren.run())
 
-told = dict(lost=lambda reason: say("lost", reason), restored=lambda: say("restored"), random=lambda: 0.1)
+told = dict(lost=lambda reason: say("lost", reason), restored=lambda: say("restored"), random=lambda: 0.1,
+            pace=Pace(time.monotonic))
 button = InputLine(Gpiod(), sys.argv[1], "BUTTON", active_low=True, bias="pull-up", debounce_ms=int(sys.argv[2]),
                    taken=lambda: say("taken"), edges=edges, level=lambda active: say("level", active), **told)
-siren = OutputLine(Gpiod(), sys.argv[1], 6, active_low=False, rhythm=False, max_on_s=60, **told)
+siren = OutputLine(Gpiod(), sys.argv[1], 6, active_low=False, rhythm=False, max_on_s=60, taken=lambda: None, **told)
 siren.begin()
 asyncio.run(main())
 """
@@ -57,14 +62,15 @@ class Program:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def says(self, wanted: str) -> None:
-        """Read on until it says this; the level is read every other second, whatever happens."""
+    async def says(self, wanted: str) -> list[str]:
+        """Read on until it says this, and return all that it said."""
         assert self._process.stdout is not None
         said: list[str] = []
         while not said or said[-1] != wanted:
             line = (await self._process.stdout.readline()).decode().strip()
             said.append(line)
             assert line or not self._process.stdout.at_eof(), said
+        return said
 
     def hears(self, word: str) -> None:
         assert self._process.stdin is not None
@@ -129,12 +135,15 @@ def test_edges_that_nobody_read_in_time_show_in_the_numbers_and_the_level_is_rea
         async with program(chip, library, debounce_ms=0) as drivers:
             await drivers.says("level False")
             drivers.hears("stall")
-            await asyncio.sleep(0.1)
+            await drivers.says("stalled")
             for _ in range(200):  # 401 edges; the kernel keeps 256 for us
                 chip.drive(5, 0)
                 chip.drive(5, None)
             chip.drive(5, 0)
-            await drivers.says("level True")
+            edges, *others = await drivers.says("next turn")
+            kept = "".join(f" {number % 2}" for number in range(146, 402))
+            assert edges.startswith(f"edges{kept} late")
+            assert others == ["lost 145", "level True", "next turn"], "at once, not when the line is looked at next"
 
     story(tmp_path, tell)
 

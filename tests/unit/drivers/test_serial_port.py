@@ -1,15 +1,28 @@
 """A serial line on a real pseudo-terminal, pulled out and put back under another name."""
 
 import asyncio
+import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from firmware_sim.pty import PseudoTerminal
+from gateway.drivers import serial_port
 from gateway.drivers.field_link import FieldLink
+from gateway.drivers.modbus import Master
 from gateway.drivers.serial_port import WRITE_MAX, SerialPort, try_open
 from gateway.fieldlink import framing
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line is back after 0.2 s."""
+    monkeypatch.setattr(serial_port, "AROUND", 0.2)
 
 
 class Watched:
@@ -85,6 +98,36 @@ def test_a_line_pulled_out_is_lost_once_and_back_under_another_name(tmp_path: Pa
     _live(tmp_path / "by-id", story)
 
 
+def test_a_line_that_opens_and_ends_at_once_is_lost_once_and_not_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+
+    class Ending:
+        """An adapter that is there, and gives nothing."""
+
+        def __init__(self, *_arguments: object, **_options: object) -> None:
+            self._near, far = os.pipe()
+            os.close(far)
+            opened.append(self._near)
+
+        def fileno(self) -> int:
+            return self._near
+
+        def close(self) -> None:
+            os.close(self._near)
+
+    async def life() -> None:
+        watched = Watched(Path("/dev/flapping"))
+        task = asyncio.create_task(watched.port.run())
+        await _until(lambda: len(opened) >= 6)
+        task.cancel()
+        await asyncio.wait([task])
+        assert watched.told == ["lost: /dev/flapping was unplugged"]
+        assert watched.port._backoff.next() > serial_port.RETRY_MIN, "it is tried less and less often"
+
+    monkeypatch.setattr("gateway.drivers.serial_port.serial.Serial", Ending)
+    asyncio.run(life())
+
+
 def test_a_line_that_was_never_there_is_lost_once_and_named(tmp_path: Path) -> None:
     async def life() -> None:
         watched = Watched(tmp_path / "missing")
@@ -139,6 +182,36 @@ def test_a_line_that_takes_nothing_costs_bounded_memory(tmp_path: Path) -> None:
         await asyncio.wait([task])
         os.close(near)
         os.close(far)
+
+    asyncio.run(life())
+
+
+def test_what_was_heard_before_a_driver_was_started_again_is_answered_on_the_line_that_there_is_now(
+    tmp_path: Path,
+) -> None:
+    heard, writes = bytearray(), list[Callable[[bytes], None]]()
+
+    def take(_body: bytes, write: Callable[[bytes], None]) -> bool:
+        writes.append(write)
+        return True
+
+    async def life() -> None:
+        async with PseudoTerminal(tmp_path / "by-id") as line:
+            line.attach(heard.extend)
+            link = FieldLink(
+                str(line.path), 115_200, frame=take, noise=lambda _count: None, lost=lambda _reason: None,
+                restored=lambda: None, random=lambda: 0.1,
+            )  # fmt: skip
+            for answer in (b"one", b"two"):
+                task = asyncio.create_task(link.run(lambda: None))
+                await _until(lambda: link.port._port is not None)
+                if not writes:
+                    line.write(framing.encode(b"a frame"))
+                    await _until(lambda: bool(writes))
+                writes[0](answer)
+                await _until(lambda answer=answer: heard.endswith(answer))  # type: ignore[misc]  # bound now
+                task.cancel()
+                await asyncio.wait([task])
 
     asyncio.run(life())
 
@@ -213,3 +286,27 @@ def test_what_an_abandoned_run_still_does_reaches_nobody_and_the_new_one_tells_t
     told: list[str] = []
     noise: list[int] = []
     asyncio.run(life())
+
+
+def test_a_file_in_the_line_s_place_is_not_even_opened_for_closing_it_would_take_the_store_s_locks_away(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "outbox.db"
+    store.touch()
+    second = f"import fcntl; fcntl.lockf(open({str(store)!r}, 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+    async def life() -> None:
+        watched = Watched(store)
+        task = asyncio.create_task(watched.port.run())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        assert watched.told == [f"lost: {store} is no serial port"]
+
+    with store.open("r+") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX)
+        assert try_open(str(store), 115_200) == f"{store} is no serial port"
+        asyncio.run(life())
+        assert asyncio.run(Master(str(store), 9600, "none", 1, 0.3).open()) == f"{store} is no serial port"
+        tried = subprocess.run([sys.executable, "-c", second], check=False, capture_output=True)
+        assert b"BlockingIOError" in tried.stderr, "our lock holds still"

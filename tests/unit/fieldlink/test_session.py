@@ -115,6 +115,13 @@ def test_an_event_is_handed_over_before_anything_is_sealed_for_its_device() -> N
     assert told(list(actions)) == [(102, 1002, Ack(7, 2))]
 
 
+def test_a_stage_of_a_number_that_was_not_there_yet_is_not_said_of_the_event_that_comes_under_it() -> None:
+    session = a_session(events={7: 1}, highest_event=7)
+    session.stage(9, 3)
+    assert hear(session, 101, EventMessage(9, 1, 0)) == [NewEvent(EventMessage(9, 1, 0), unproven=False)]
+    assert hear(session, 102, BEAT) == [Heard(BEAT, unproven=False)]
+
+
 def test_an_event_repeated_after_its_receipt_is_answered_once_with_the_highest_stage() -> None:
     session = a_session(events={7: 1}, highest_event=7)
     hear(session, 101, BEAT)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from firmware_sim.air import DOWN, UP, Air, altered
@@ -93,6 +94,34 @@ def test_what_was_heard_is_played_back_altered_withheld_and_repeated(tmp_path: P
             line.write(frame(UP, 3))
             await asyncio.sleep(0.02)
         assert far.came() == 3 * frame(UP, 3)
+
+    on_a_line(story, tmp_path / "port")
+
+
+def test_whoever_withholds_or_repeats_beside_others_ends_alone(tmp_path: Path) -> None:
+    async def story(line: PseudoTerminal, far: Far, _heard: list[bytes]) -> None:
+        air = Air(line)
+
+        async def passed() -> int:
+            before = len(air.heard(UP))
+            line.write(frame(UP, before + 1))
+            await asyncio.sleep(0.02)
+            return len(far.came()) // len(frame(UP, before + 1))
+
+        with ExitStack() as long, ExitStack() as short:
+            first = long.enter_context(air.withholding(UP))
+            second = short.enter_context(air.withholding(UP))
+            assert await passed() == 0
+            long.close()
+            assert await passed() == 0
+            assert [len(first), len(second)] == [1, 2]
+        with ExitStack() as long, ExitStack() as short:
+            long.enter_context(air.repeating(UP, 2))
+            short.enter_context(air.repeating(UP, 3))
+            assert await passed() == 3
+            long.close()
+            assert await passed() == 3
+        assert await passed() == 1
 
     on_a_line(story, tmp_path / "port")
 

@@ -19,7 +19,7 @@ def a_scenario(**parts: object) -> Scenario:
     return Scenario.model_validate(whole)
 
 
-@pytest.mark.parametrize("name", ["lobby", "patrol", "storm"])
+@pytest.mark.parametrize("name", ["lobby", "patrol", "storm", "tower"])
 def test_a_scenario_that_comes_with_the_package_goes_by_its_name(name: str) -> None:
     assert name in shipped()
     assert load(find(name)).step
@@ -100,6 +100,16 @@ def test_a_cut_of_the_gateways_power_is_done_by_whoever_holds_the_plug_or_said(t
     played(tmp_path, scenario, say=said.append)
     assert plug.happened == ["cut", "on"]
     assert said == ["the gateway's power goes", "the gateway's power is back"]
+
+
+def test_a_step_that_failed_while_others_still_ran_fails_the_scenario(tmp_path: Path) -> None:
+    class Gone(Plug):
+        def kill(self) -> None:
+            raise RuntimeError("it was gone already")
+
+    scenario = a_scenario(step=[{"at": 0, "do": "gateway-cut"}, {"at": 0.1, "do": "gateway-on"}])
+    with pytest.raises(RuntimeError, match="gone already"):
+        played(tmp_path, scenario, gateway=Gone())
 
 
 def test_contacts_are_touched_bumped_stuck_and_freed(tmp_path: Path) -> None:
@@ -216,3 +226,13 @@ def test_the_command_line_refuses_with_a_hint(arguments: list[str], said: str) -
     refused = CliRunner().invoke(app, arguments)
     assert refused.exit_code == 2
     assert said in refused.output
+
+
+def test_a_unit_is_on_a_line_and_a_step_names_one() -> None:
+    unit = {"name": "door", "line": "desk", "address": 3}
+    for parts, wrong in (
+        ({"unit": [unit | {"line": "bus"}]}, "unit door: there is no line bus"),
+        ({"unit": [unit], "step": [{"at": 0, "do": "mute", "unit": "meter"}]}, "mute needs the name of a unit"),
+    ):
+        with pytest.raises(ValueError, match=wrong):
+            a_scenario(**parts)

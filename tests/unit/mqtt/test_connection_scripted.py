@@ -177,6 +177,25 @@ def test_a_callback_that_fails_is_reported_and_ends_the_connection() -> None:
     asyncio.run(main())
 
 
+def test_a_publish_that_fails_holds_up_none_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Script({5: CONNACK_5}, after=bytes.fromhex("4002 0001")) as broker:
+            connection = await connect(broker, End())
+            with monkeypatch.context() as patch:
+                patch.setattr(connection._client, "publish", lambda *_: 1 // 0)
+                with pytest.raises(ZeroDivisionError):
+                    connection.publish(ALARM, b"x", on_ack=None)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            answered = asyncio.Event()
+            connection.publish(ALARM, b"y", on_ack=lambda _code: answered.set())
+            async with asyncio.timeout(1):
+                await answered.wait()
+            connection.abort()
+
+    asyncio.run(main())
+
+
 def test_an_abort_from_inside_a_callback_ends_it_there() -> None:
     async def main() -> None:
         two_messages = bytes.fromhex("3005 0002 612F 00" * 2)

@@ -1,8 +1,12 @@
 """What is said of what leaves, in as few words as hold it."""
 
-from gateway.delivery.item import Declared, Run
+import sqlite3
+
+from gateway.delivery.item import Declared, Entry, Item, Run
 from gateway.event import Lane
+from gateway.outbox import statements
 from gateway.outbox.dropping import MERGE, RANGES_MAX, Drop, declarations
+from gateway.outbox.migrate import MIGRATIONS
 
 STATUS, TELEMETRY = Lane.STATUS, Lane.TELEMETRY
 EPOCH = bytes.fromhex("0000000101020304")
@@ -50,3 +54,18 @@ def test_a_full_declaration_is_left_as_it_is() -> None:
     assert drops[0].runs == (_run(1000, 1000 + MERGE - 1), _run(2000))
     assert drops[1].runs == (_run(10, 10 + MERGE - 1, STATUS),)
     assert all(len(drop.runs) <= RANGES_MAX for drop in drops)
+
+
+def test_a_declaration_of_the_beginning_of_what_an_older_one_says_is_stored_and_the_older_one_stays() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for script in MIGRATIONS:
+        connection.executescript(script)
+    for run, by in ((Run(TELEMETRY, 1, 5, 10), 3), (Run(TELEMETRY, 1, 5, 7), 4), (Run(TELEMETRY, 1, 12, 12), 5)):
+        statements.drop(connection, Entry(Item(STATUS, 1, by, b"declaration"), bytes(32), drops=(run,)))
+    assert statements.declared(connection) == (
+        Declared(Run(TELEMETRY, 1, 5, 10), (1, 3)),
+        Declared(Run(TELEMETRY, 1, 12, 12), (1, 5)),
+    )
+    statements.drop(connection, Entry(Item(STATUS, 1, 6, b"x"), bytes(32), drops=(Run(TELEMETRY, 1, 5, 12),)))
+    assert statements.declared(connection) == (Declared(Run(TELEMETRY, 1, 5, 12), (1, 6)),)
+    connection.close()

@@ -5,6 +5,7 @@ import contextlib
 import random
 import shutil
 import sqlite3
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 
 from gateway.delivery.item import Run
+from gateway.errors import DamagedError
 from gateway.event import Lane
-from gateway.outbox import salvage, store
+from gateway.outbox import salvage, statements, store
 from gateway.outbox.inspect import FILE
 from gateway.outbox.pages import PAGE, Pages
-from tests.support.storing import Life, live, live_on
+from tests.support.storing import NOW_US, Life, live, live_on
+from tests.support.world import until
 
 ASIDE = "outbox-corrupt-20261122T010000Z.db"
 SALVAGED = "outbox-salvaged-20261122T010000Z.db"
@@ -337,3 +340,130 @@ def test_a_log_that_has_lost_what_was_durable_is_no_power_cut(tmp_path: Path) ->
     lost, here = live_on(cut, after)
     assert lost == []
     assert {(ALARM, FIRST, n) for n in range(4, 10)} <= set(here)
+
+
+class Full:
+    """A disk without room for what a new store begins with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+        self.full = True
+        self._works = getattr(statements, function)
+        monkeypatch.setattr(statements, function, self._tried)
+
+    def _tried(self, *given: Any, **named: Any) -> Any:
+        if self.full:
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._works(*given, **named)
+
+
+async def _asked(life: Life, run: Run) -> tuple[list[int], bool | None]:
+    items, complete = await life.box.read(run)
+    return [item.sequence for item in items], complete
+
+
+def test_from_the_damage_to_the_end_of_the_salvage_nothing_that_was_asked_for_is_said_to_be_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(life: Life) -> None:
+        await _history(life)
+        disk = Full(monkeypatch, "resume")
+        assert not life.box.unsure
+        life.box._met(DamagedError("a reading met damage", ""))
+        assert life.box.unsure, "from the moment of damage"
+        await until((tmp_path / ASIDE).exists, "it is set aside")
+        for _ in range(3):
+            await asyncio.sleep(0.03)
+            assert await _asked(life, Run(ALARM, 1, 4, 9)) == ([], None)
+            assert life.box.unsure
+        monkeypatch.setattr(salvage, "PAUSE", 0.1)
+        disk.full = False
+        await until(lambda: life.box.trouble is None, "there is a new store")
+        assert (await _asked(life, Run(ALARM, 1, 4, 12)))[1] is None, "nor now"
+        await life.salvaged()
+        assert await _asked(life, Run(ALARM, 1, 4, 9)) == ([4, 5, 6, 7, 8, 9], True)
+        assert await _asked(life, Run(ALARM, 1, 10, 12)) == ([], True)
+        assert life.lost == []
+
+    live(tmp_path, story)
+
+
+def test_what_is_all_there_is_said_to_be_there_though_something_is_being_salvaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(tmp_path, _history)
+    _damage(tmp_path, 1, bytes(PAGE))
+    monkeypatch.setattr(salvage, "PAUSE", 60.0)
+
+    async def story(life: Life) -> None:
+        await life.record("panic.pressed", "0c500001", 10)
+        ordinal = life.box.start.ordinal
+        assert life.box.unsure
+        assert await _asked(life, Run(ALARM, ordinal, 1, 1)) == ([1], True)
+        assert await _asked(life, Run(ALARM, ordinal, 1, 2)) == ([1], None)
+
+    live_on(tmp_path, story)
+
+
+def test_a_store_that_was_set_aside_at_a_start_without_room_for_a_new_one_is_salvaged_once_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(tmp_path, _history)
+    before = live(tmp_path, _here, b"mid.")
+    _damage(tmp_path, 1, bytes(PAGE))
+    disk = Full(monkeypatch, "begin")
+
+    async def story(life: Life) -> Any:
+        assert life.box.unsure
+        assert await _asked(life, Run(ALARM, 1, 4, 9)) == ([], None)
+        disk.full = False
+        await life.salvaged()
+        assert not life.box.unsure
+        return [place for place in await _here(life) if place[1] == FIRST]
+
+    assert live_on(tmp_path, story) == before
+    assert (tmp_path / SALVAGED).exists()
+
+
+def test_what_was_declared_lost_is_known_at_each_start_also_of_a_store_that_was_damaged(tmp_path: Path) -> None:
+    async def story(life: Life) -> None:
+        await _history(life)
+        for runs in ((Run(ALARM, 1, 5, 6), Run(TELEMETRY, 1, 1, 9)), (Run(ALARM, 1, 7, 7),)):
+            life.sign("records.unavailable", drops=runs, lost=True)
+        signed = life.sign("records.unavailable", drops=(Run(TELEMETRY, 1, 10, 20),))
+        await life.record("door.closed", "door")
+        life.box.receipted([Run(STATUS, 1, 1, signed.record.sequence)])
+
+    async def start(life: Life) -> Any:
+        return set(life.box.start.lost), life.box.start.declared
+
+    live(tmp_path, story)
+    lost = {Run(ALARM, 1, 5, 7), Run(TELEMETRY, 1, 1, 9)}
+    assert live(tmp_path, start, b"mid.") == (lost, ())
+    _damage(tmp_path, 1, bytes(PAGE))
+    assert live_on(tmp_path, start) == (lost, ())
+
+
+def test_what_one_store_lacks_is_not_lost_while_another_is_still_to_be_salvaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(life: Life) -> None:
+        monkeypatch.setattr(salvage, "PAUSE", 60.0)
+        await _history(life)
+        for number in (10, 11):
+            await life.record("panic.pressed", "0c500001", number)
+            life.box._rescue = replace(life.box._rescue, now_us=partial(int, NOW_US + number * 1_000_000))
+            life.box._met(DamagedError("a reading met damage", ""))
+            await until(lambda: life.box.trouble is None, "there is a new store")
+        await life.record("panic.pressed", "0c500001", 12)
+
+    live(tmp_path, story)
+    assert sorted(file.name for file in tmp_path.glob("outbox-corrupt-*.db")) == [
+        "outbox-corrupt-20261122T010010Z.db", "outbox-corrupt-20261122T010011Z.db",
+    ]  # fmt: skip
+    monkeypatch.setattr(salvage, "PAUSE", 0.0)
+
+    async def after(life: Life) -> Any:
+        await life.salvaged()
+        return life.lost, [place for place in await _here(life) if place[0] is ALARM]
+
+    assert live_on(tmp_path, after) == ([], [(ALARM, FIRST, number) for number in range(4, 13)])

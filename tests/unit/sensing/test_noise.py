@@ -50,9 +50,8 @@ def test_what_could_not_be_told_comes_again() -> None:
 
 def test_a_quiet_line_costs_nothing() -> None:
     noise = Noise(100, 15.0, 30.0, 0.0)
-    assert noise.deadline is None
     noise.heard(1, 7.0)
-    assert noise.deadline == 12.0
+    assert noise._began == 7.0
     assert noise.tick(12.0) is None
     assert noise.tick(17.0) is None
-    assert noise.deadline is None
+    assert noise._began is None

@@ -19,7 +19,6 @@ def test_a_silent_device_is_lost_once_and_restored_once() -> None:
     assert supervision.tick(190.0) == [Lost(A, 180.0)]
     supervision.told(Lost(A, 180.0), 190.0)
     assert supervision.tick(5000.0) == []
-    assert supervision.deadline is None, "nothing is left to be looked at"
     assert supervision.heard(A, 5010.0) == Restored(A, 5000.0)
     supervision.told(Restored(A, 5000.0), 5010.0)
     assert (supervision.heard(A, 5011.0), supervision.lost(A)) == (None, False)
@@ -47,9 +46,9 @@ def test_a_device_that_was_not_told_as_lost_is_not_told_as_restored() -> None:
 
 def test_a_device_says_itself_how_often_it_is_heard() -> None:
     supervision = watching(A, B)
-    assert supervision.says(A, 600, 0.0) == 600
-    assert supervision.says(A, 600, 0.0) is None, "no news"
-    assert supervision.says(B, 20, 0.0) == 20
+    assert supervision.says(A, 600)
+    assert not supervision.says(A, 600), "no news"
+    assert supervision.says(B, 20)
     assert supervision.tick(60.0) == [Lost(B, 60.0)]
     supervision.told(Lost(B, 60.0), 60.0)
     assert supervision.tick(1799.9) == []
@@ -58,7 +57,8 @@ def test_a_device_says_itself_how_often_it_is_heard() -> None:
 
 def test_an_interval_that_nobody_can_mean_is_cut() -> None:
     supervision = watching(A)
-    assert supervision.says(A, 2**32 - 1, 0.0) == INTERVAL_MAX
+    assert supervision.says(A, 2**32 - 1)
+    assert supervision.interval(A) == INTERVAL_MAX
     assert supervision.tick(3 * INTERVAL_MAX - 0.1) == []
     assert supervision.tick(3.0 * INTERVAL_MAX) == [Lost(A, 3.0 * INTERVAL_MAX)]
 
@@ -85,16 +85,31 @@ def test_a_process_that_was_stopped_has_not_missed_anybody() -> None:
     assert listening.at(3712.0) == 112.0
 
 
-def test_256_devices_are_looked_at_once_in_their_grace() -> None:
+def test_a_device_that_says_nothing_of_its_interval_any_more_has_the_usual_one() -> None:
+    supervision = watching(A)
+    assert supervision.says(A, 600)
+    assert supervision.says(A, None)
+    assert supervision.interval(A) is None
+    assert supervision.tick(179.9) == []
+    assert supervision.tick(180.0) == [Lost(A, 180.0)]
+
+
+def test_many_that_are_silent_at_once_are_told_a_few_at_a_time_and_nobody_is_left_out() -> None:
     devices = [f"0c50{n:04x}" for n in range(256)]
     supervision = watching(*devices)
-    looks, now = 0, 0.0
-    while now < 3600.0:
-        now += 60.0
-        for device in devices:
-            supervision.heard(device, now)
-        before = list(supervision._queue)
-        assert supervision.tick(now) == []
-        looks += sum(at <= now for at, _device in before)
-        assert len(supervision._queue) == 256
-    assert looks <= 256 * 3600 / 120
+    found: list[str] = []
+    for second in range(16):
+        lost = supervision.tick(180.0 + second)
+        assert len(lost) == 16
+        found += [news.device for news in lost]
+        for news in lost:
+            supervision.told(news, 180.0 + second)
+    assert found == devices
+    assert supervision.tick(200.0) == []
+
+
+def test_those_that_could_not_be_told_do_not_keep_the_others_from_being_told() -> None:
+    supervision = watching(*(f"0c50{n:04x}" for n in range(32)))
+    first, second = supervision.tick(180.0), supervision.tick(181.0)
+    assert not {news.device for news in first} & {news.device for news in second}
+    assert len(second) == 16

@@ -12,7 +12,7 @@ from cryptography.x509 import load_der_x509_certificate
 
 from certs.authority import Authority
 from gateway.control.authorise import Speakers
-from gateway.control.replies import KEPT_MAX
+from gateway.control.replies import KEPT_MAX, UNDER_WAY_MAX
 from gateway.errors import StoreError
 from gateway.event import Lane
 from gateway.signing import message
@@ -150,11 +150,11 @@ def opened(wire: bytes, key: VerifyingKey) -> Reply:
 
 
 def executed(name: str, **more: Any) -> tuple[str, dict[str, Any]]:
-    return "command.executed", {"command": ID, "name": name, "commander": "boss", **more}
+    return "command.executed", {"command": ID, "name": name, "commander": "boss", "outcome": "done", **more}
 
 
-def rejected(reason: str, name: str = "ping", count: int = 1) -> tuple[str, dict[str, Any]]:
-    return "command.rejected", {"command": ID, "name": name, "reason": reason, "count": count}
+def rejected(reason: str, name: str = "ping", signer: str = "boss", id_: bytes = ID) -> tuple[str, dict[str, Any]]:
+    return "command.rejected", {"command": id_, "name": name, "signer": signer, "reason": reason, "count": 1}
 
 
 def test_a_ping_is_answered_and_recorded(people: People) -> None:
@@ -203,11 +203,12 @@ def test_what_is_validly_signed_and_not_to_be_obeyed_is_rejected(
     command = replace(command, arguments={"lane": 0, "epoch": EPOCH, "from": 1, "to": 1})
     life.give(command, who)
     assert life.replies == [Reply("gw-1", ID, NOW_US, "rejected", reason)]
-    assert life.recorded == [rejected(reason, command.name)]
+    signer = {"receiver": "c5-a"}.get(who, who)
+    assert life.recorded == [rejected(reason, command.name, signer)]
     assert life.asked == []
     life.give(command, who)
     assert life.said[1] == life.said[0], "a repeated id gets the reply it had"
-    assert life.recorded == [rejected(reason, command.name)]
+    assert life.recorded == [rejected(reason, command.name, signer)]
 
 
 def test_a_command_that_a_device_answers_later_is_replied_to_then_and_obeyed_once(people: People) -> None:
@@ -222,7 +223,7 @@ def test_a_command_that_a_device_answers_later_is_replied_to_then_and_obeyed_onc
     answer(failed("the device didn't answer"))
     reply = Reply("gw-1", ID, NOW_US + 15_000_000, "failed", "the device didn't answer")
     assert life.replies == [reply]
-    assert life.recorded == [executed("output.set", reason="the device didn't answer")]
+    assert life.recorded == [executed("output.set", outcome="failed", reason="the device didn't answer")]
     life.give(wanted)
     assert life.said == [life.said[0]] * 2
     answer(Done("done"))
@@ -301,20 +302,105 @@ def test_rejections_are_recorded_at_most_once_a_minute_and_none_uncounted(people
     life.commands.tick(life.clock.now)
     assert len(life.recorded) == 1
     life.clock.now += 0.1
-    assert life.commands.deadline == life.clock.now
     life.commands.tick(life.clock.now)
     assert [data["count"] for _type, data in life.recorded] == [1, 49]
 
 
-def test_more_commands_than_can_be_remembered_are_rejected_until_one_has_expired(people: People) -> None:
+def test_who_is_obeyed_by_nobody_is_named_whatever_else_is_rejected_in_the_same_minute(people: People) -> None:
     life = Life(people)
-    for number in range(KEPT_MAX + 1):
-        life.give(replace(PING, id=number.to_bytes(16, "big")))
-    assert [reply.outcome for reply in life.replies[-2:]] == ["done", "rejected"]
-    assert life.recorded[-1][1]["reason"] == "too many commands that have not expired yet"
-    life.clock.now += 31
-    life.give(replace(PING, id=b"after they ended", expires_us=NOW_US + 60_000_000))
-    assert life.replies[-1].outcome == "done"
+    mine, theirs = b"a commander's id", b"a receiver's id!"
+    life.give(replace(PING, epoch=OLD))
+    life.give(replace(PING, id=mine, epoch=OLD))
+    life.give(replace(PING, id=theirs), "receiver")
+    for number in range(5):
+        life.give(replace(PING, id=number.to_bytes(16, "big"), epoch=OLD))
+    life.clock.now += 60.0
+    life.commands.tick(life.clock.now)
+    type_, data = rejected("signed by the receiver c5-a, which is no commander", "ping", "c5-a", theirs)
+    assert life.recorded[1] == (type_, {**data, "count": 7})
+    life.give(replace(PING, id=b"the next minute.", epoch=OLD))
+    life.clock.now += 60.0
+    life.commands.tick(life.clock.now)
+    assert life.recorded[2][1]["signer"] == "boss", "what was told is not told again"
+
+
+def numbered(number: int, **more: Any) -> Command:
+    return replace(PING, id=number.to_bytes(16, "big"), expires_us=PING.expires_us + number, **more)
+
+
+def test_no_command_is_obeyed_twice_whatever_our_clock_is_made_to_show(people: People) -> None:
+    life = Life(people)
+    resend = replace(PING, name="records.resend", arguments={"lane": 0, "epoch": OLD, "from": 1, "to": 3})
+    life.give(resend)
+    life.clock.now += 3600.0  # whoever is between us and the time server
+    for number in range(KEPT_MAX):
+        life.give(replace(PING, id=number.to_bytes(16, "big"), expires_us=NOW_US + 3_630_000_000))
+    life.clock.now -= 3600.0
+    life.give(resend)
+    assert len(life.asked) == 1
+    reason = "expires before others that this gateway has forgotten: it may have been obeyed"
+    assert (life.replies[-1].outcome, life.replies[-1].text) == ("rejected", reason)
+    life.give(replace(resend, id=b"a new one, later", expires_us=NOW_US + 30_000_001))
+    assert len(life.asked) == 2
+
+
+def test_no_number_of_rejected_commands_makes_one_that_was_obeyed_forgotten(people: People) -> None:
+    life = Life(people)
+    wanted = replace(PING, name="records.resend", arguments={"lane": 0, "epoch": OLD, "from": 1, "to": 3})
+    life.give(wanted)
+    for number in range(2 * KEPT_MAX):
+        life.give(replace(PING, id=number.to_bytes(16, "big"), epoch=OLD))
+    life.give(wanted)
+    assert (len(life.asked), life.said[-1]) == (1, life.said[0])
+
+
+def test_without_a_clock_a_gateway_goes_on_obeying_however_many_commands_it_has_had(people: People) -> None:
+    life = Life(people)
+    life.clock.source = 0
+    for number in range(3 * KEPT_MAX):
+        life.give(numbered(number))
+    assert {reply.outcome for reply in life.replies} == {"done"}
+
+
+def test_while_too_many_are_under_way_the_rest_is_not_heard_but_what_is_over_at_once(people: People) -> None:
+    life = Life(people)
+    for number in range(UNDER_WAY_MAX):
+        life.give(numbered(number, name="output.set"))
+    late = numbered(999, name="records.resend", arguments={"lane": 0, "epoch": OLD, "from": 1, "to": 3})
+    life.give(late)
+    assert (life.said, life.recorded, life.commands.counts["unheard"]) == ([], [], 1), "no word that may prove untrue"
+    life.give(numbered(1000))
+    assert [reply.outcome for reply in life.replies] == ["done"]
+    life.waiting[0](Done("done"))
+    life.give(late)
+    assert len(life.asked) == 1
+    life.give(replace(PING, name="gateway.restart", id=b"the first to go!", expires_us=NOW_US))
+    assert life.said[-1] == b"then"
+
+
+def test_a_restart_is_taken_though_what_expires_so_early_was_forgotten(people: People) -> None:
+    life = Life(people)
+    for number in range(KEPT_MAX + 2):
+        life.give(numbered(number))
+    life.give(replace(PING, id=b"as early as them"))
+    assert life.replies[-1].outcome == "rejected"
+    life.give(replace(PING, name="gateway.restart", id=b"the first to go!"))
+    assert life.said[-1] == b"then"
+
+
+def test_what_expired_while_it_waited_for_a_disk_is_not_done(people: People) -> None:
+    async def story(life: Life) -> None:
+        life.give(replace(PING, name="device.revoke", arguments={"device": "0c500042"}))
+        life.clock.now += 31
+        running = asyncio.create_task(life.commands.run())
+        await settle()
+        running.cancel()
+
+    life = Life(people)
+    asyncio.run(story(life))
+    assert [(reply.outcome, reply.text) for reply in life.replies] == [
+        ("failed", "expired while it waited for the disk")
+    ]
 
 
 def test_records_are_asked_for_by_lane_epoch_and_range_and_the_reply_says_what_became_of_it(people: People) -> None:

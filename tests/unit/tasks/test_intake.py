@@ -5,6 +5,7 @@ from random import Random
 from unittest import mock
 
 import cbor2
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.delivery.item import DeviceState, EventState, Run
@@ -366,3 +367,34 @@ def test_a_tick_asks_only_devices_that_a_command_is_out_to() -> None:
         assert asked == [ID] * 4
         line.intake.tick(now + 16.0)
         assert asked == [ID] * 4, "it answered nothing, and was given up"
+
+
+def test_an_event_is_recorded_before_supervision_hears_of_it() -> None:
+    """A mistake in supervision must not cost an alarm, whether it can be read or not."""
+
+    def mistaken(*_heard: object) -> None:
+        raise RuntimeError("a mistake")
+
+    for payload, type_ in (({1: 5, 2: PANIC, 3: 0}, "panic.pressed"), (b"\xff", "device.unrecognised")):
+        line = Line(state=KNOWN)
+        line.intake.on_heard = mistaken
+        with pytest.raises(RuntimeError, match="a mistake"):
+            line.say(line.frame(2, payload))
+        assert line.types() == [type_]
+
+
+def test_an_unreadable_event_that_memory_has_no_room_for_is_recorded_when_it_comes_again() -> None:
+    line = Line(state=KNOWN)
+    line.store.full = True
+    line.say(line.frame(2, b"\xff"))
+    line.store.full = False
+    line.clock.now += 0.25
+    line.say(line.frame(2, b"\xff"))
+    assert line.types() == ["device.unrecognised"]
+
+
+def test_a_device_with_another_key_is_another_device() -> None:
+    line = Line(state=KNOWN)
+    assert not line.intake.enrol(line.device)
+    assert line.intake.enrol(replace(line.device, key=OTHER))
+    assert line.intake.enrol(replace(line.device, id=STRANGER))

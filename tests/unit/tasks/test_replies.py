@@ -138,6 +138,24 @@ def test_records_asked_for_are_sent_again_and_those_that_are_gone_declared(holde
     assert declared == [(0, [[EPOCH, 1, 2]], "receipted")]
 
 
+def test_without_a_path_for_records_none_are_said_to_go_out_again(holders: Holders) -> None:
+    broker = Broker()
+
+    async def story(life: Life) -> None:
+        life.press()
+        await settle()
+        name = broker.connection.name
+        broker.down.add(name)
+        broker.connection.drop("gone")
+        await settle()
+        assert life.uplink.downlink.resend(Lane.ALARM, EPOCH, 1, 1) == (0, 0)
+        broker.down.clear()
+        await life.passes(90)
+        assert life.uplink.downlink.resend(Lane.ALARM, EPOCH, 1, 1) == (1, 0)
+
+    live(holders, story, broker)
+
+
 def test_records_of_an_earlier_epoch_are_read_from_the_outbox(holders: Holders) -> None:
     broker = Broker()
 

@@ -257,3 +257,66 @@ def test_status_says_in_words_what_is_wrong_with_a_device() -> None:
         "lost": True, "silent_s": 600.0, "battery_mv": None,
         "troubles": ["lost, nothing heard for 10 min: a press would not be heard", "battery low"],
     }  # fmt: skip
+
+
+def test_a_heartbeat_without_an_interval_means_the_usual_one_again() -> None:
+    site = Site((Note(ID, "interval", 600),))
+    site.heard(Heartbeat(5))
+    site.heard(Heartbeat(5))
+    assert site.store.notes == [Note(ID, "interval", None)]
+    site.pass_(180)
+    assert site.told() == [("device.lost", ID, {"silent_s": 180})]
+
+
+def test_what_memory_has_no_room_for_is_not_in_the_log_at_every_try(caplog: pytest.LogCaptureFixture) -> None:
+    site = Site((Note(ID, "releases", 1),))
+    site.event(PANIC)
+    site.store.full = True
+    for _minute in range(30):
+        for _second in range(60):
+            site.supervise.noise("radio", 400)
+            site.heard()
+            site.pass_(1)
+    assert caplog.messages == []
+    site.store.full = False
+    for _second in range(10):
+        site.supervise.noise("radio", 400)
+        site.pass_(1)
+    assert sorted(type_ for type_, _source, _data in site.told()) == ["device.stuck", "radio.jammed"]
+    assert len(caplog.messages) == 2
+
+
+def test_events_too_many_to_be_told_without_room_are_counted_in_the_next_report() -> None:
+    site = Site()
+    site.store.full = True
+    for _ in range(61):
+        site.event(PANIC)
+    site.store.full = False
+    site.pass_(60)
+    assert site.told() == [("device.chattering", ID, {"count": 61})]
+
+
+def test_troubles_of_what_is_configured_no_more_end_and_nothing_of_it_is_noted() -> None:
+    notes = (
+        Note("old", "port.lost", 0), Note("old", "radio.jammed", 0), Note("button", "panic.pressed", 1),
+        Note("radio", "port.lost", 0), Note(ID, "device.lost", 180),
+    )  # fmt: skip
+    site = Site(notes)
+    site.supervise.gone({"radio"})
+    site.store.full = True
+    site.pass_(1)
+    site.store.full = False
+    site.pass_(2)
+    assert site.told() == [
+        ("port.restored", "old", {"port": "old"}), ("radio.cleared", "old", {"port": "old", "noise": 0}),
+    ]  # fmt: skip
+    assert site.notes == {("old", "port.lost"): None, ("old", "radio.jammed"): None, ("button", "panic.pressed"): None}
+
+
+def test_a_port_is_not_well_as_long_as_its_line_or_its_driver_says_so() -> None:
+    site = Site()
+    assert site.supervise.fault("radio") is None
+    site.supervise.port_lost("radio", "it hung", "driver")
+    assert site.supervise.fault("radio") == "it hung"
+    site.supervise.port_restored("radio", "driver")
+    assert site.supervise.fault("radio") is None

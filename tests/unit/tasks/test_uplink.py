@@ -12,7 +12,7 @@ from gateway.signing.message import Receipt
 from gateway.signing.record import Clock as Quality
 from gateway.tasks import downlink, said
 from gateway.tasks.said import RECORD_TYPE, SEQUENCE_TYPE
-from tests.support.memory import C5, NOW_US, Broker, make_holders, settle
+from tests.support.memory import C5, NOW_US, Broker, make_holders, read, settle
 from tests.support.uplink import EPOCH, OLD, RECEIPT, ROUTE, Holders, Life, live
 
 ALARM, STATUS, TELEMETRY = Lane
@@ -101,7 +101,9 @@ def test_what_is_not_receipted_goes_again_after_60_s_and_on_a_new_connection(hol
     live(holders, story)
 
 
-def test_an_outage_is_recorded_once_and_everything_signed_meanwhile_follows_as_sequences(holders: Holders) -> None:
+def test_an_outage_is_recorded_once_and_everything_signed_meanwhile_follows_as_sequences(
+    holders: Holders, caplog: pytest.LogCaptureFixture
+) -> None:
     async def story(life: Life) -> None:
         broker = life.broker
         broker.down.add("a")
@@ -111,6 +113,7 @@ def test_an_outage_is_recorded_once_and_everything_signed_meanwhile_follows_as_s
         life.trouble(5)
         await asyncio.sleep(1.1)  # the pause before another try is real time
         assert life.uplink.troubles == ["a: nobody there. Start it."]
+        assert "no link to the broker: the link broke" in caplog.messages
         broker.down.clear()
         before = len(broker.log)
         async with asyncio.timeout(5):
@@ -567,6 +570,25 @@ def test_of_a_record_that_was_declared_lost_nobody_hears_that_c5_has_it(holders:
     live(holders, story)
 
 
+def test_what_was_declared_lost_is_lost_however_often_c5_asks(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        for _ in range(3):
+            life.press()
+        await settle()
+        del life.store.entries[1]  # it can't be read any more
+        for _ in range(3):
+            life.receipt(missing={ALARM: [(EPOCH, 2, 2)]})  # of the status lane C5 has everything
+            await settle()
+            (entry,) = [entry for entry in life.store.entries if entry.drops]
+            assert read(entry.item.wire).data == {
+                "lane": 0, "ranges": [[EPOCH, 2, 2]], "count": 1, "reason": "lost",
+            }  # fmt: skip
+            assert (entry.drops, entry.lost) == ((Run(ALARM, 2, 2, 2),), True), "after the next start, too"
+            await life.passes(61)
+
+    live(holders, story)
+
+
 def test_what_is_remembered_as_declared_is_bounded(holders: Holders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downlink, "UNKNOWN_MAX", 3)
 
@@ -580,5 +602,25 @@ def test_what_is_remembered_as_declared_is_bounded(holders: Holders, monkeypatch
         assert life.recorder.sequence(STATUS) == before, "it is being told"
         life.receipt(up_to={}, missing={ALARM: [(b"strange!", 1, 1)]})
         assert life.recorder.sequence(STATUS) == before + 1, "told once more, rather than remembered for good"
+
+    live(holders, story)
+
+
+def test_alarms_that_leave_and_are_never_receipted_are_a_trouble_although_c5_is_heard(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.press()
+        await settle()
+        for _ in range(9):
+            life.c5.beat(life.broker.connection)
+            await life.passes(10)
+        assert (life.uplink.troubles, life.uplink.health) == ([], {"links": {}}), "90 s: the profile"
+        life.c5.beat(life.broker.connection)
+        await life.passes(1)
+        assert life.uplink.troubles == [
+            said.explain_unreceipted(91, RECEIPT),
+        ]
+        assert life.uplink.health == {"links": {}, "unreceipted_s": 91}
+        life.receipt()
+        assert (life.uplink.troubles, life.uplink.health) == ([], {"links": {}})
 
     live(holders, story)

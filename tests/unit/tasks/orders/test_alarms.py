@@ -7,6 +7,8 @@ import pytest
 from gateway.control.maintenance import Maintenance
 from gateway.delivery.item import EventState, Run
 from gateway.event import TEST, UNPROVEN, Event, Lane
+from gateway.sensing.contact import Contact
+from gateway.tasks.inputs import Inputs
 from gateway.tasks.orders.alarms import Alarms
 from gateway.tasks.orders.maintenance import Works
 from gateway.tasks.orders.order import Done
@@ -24,26 +26,33 @@ STRANGER = "0badc0de is neither a device that is enrolled here nor an input of t
 TOLD_3 = [(8, {1: 5, 2: 3})]
 
 
-class Lights:
-    """The inputs' own indicators: one input."""
-
-    def __init__(self) -> None:
-        self.lit: list[str] = []
-
-    def acknowledged(self, name: str) -> bool:
-        self.lit.append(name)
-        return name == "lobby-button"
-
-
 class Desk(Line):
-    """A line, a device, and an operator at C5 who has seen what came from it."""
+    """A line, a device, two buttons by wire, and an operator at C5 who has seen what came from them."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**({"state": KNOWN} | more))
-        self.lights = Lights()
+        self.lit: list[str] = []
+        buttons = [
+            (Contact(name, on, None, debounce=0.03, stuck_s=None), name, None)
+            for name, on in (("lobby-button", "panic.pressed"), ("desk-button", "panic.silent"))
+        ]
+        self.buttons = Inputs(
+            buttons,
+            self.recorder,
+            self.store,
+            self.clock,
+            lambda name, _order: self.lit.append(name),
+            later=lambda _wait, _call: None,
+        )
         own = Self(Route("a", "b", "gw-1"), EPOCH, 2, 2, None, b"", None, 30)  # type: ignore[arg-type]  # signs nothing
         ordinals = {EARLIER: 1, EPOCH: 2}
-        self.alarms = Alarms(own, ordinals, self.intake, self.lights, self.recorder)
+        self.alarms = Alarms(own, ordinals, self.intake, self.buttons, self.recorder)
+
+    def touch(self, button: str) -> None:
+        """Press a button by wire and let it go."""
+        self.buttons.level(button, active=True)
+        self.clock.now += 5
+        self.buttons.level(button, active=False)
 
     def seen(self, record: str, **more: Any) -> Done:
         wanted = {"record": record, "device": ID, "event_number": 5, **SEEN, **more}
@@ -123,13 +132,63 @@ def test_a_silent_press_is_acknowledged_like_any_other_for_its_device_shows_noth
     assert desk.told() == TOLD_3
 
 
-def test_an_input_is_lit_by_its_name(desk: Desk) -> None:
+LOBBY = {"device": "lobby-button", "event_number": None}
+
+
+def test_an_input_is_lit_by_its_name_and_the_record_of_its_last_press(desk: Desk) -> None:
     desk.press(5)
-    assert desk.seen(f"{ALARM}/1", device="lobby-button", event_number=None).outcome == "failed", "another's alarm"
-    desk.say(desk.frame(2, b"\xff unreadable"))
-    assert desk.seen(f"{ALARM}/2", device="lobby-button", event_number=None).result == {"told": "now"}
-    assert desk.lights.lit == ["lobby-button"]
+    assert desk.seen(f"{ALARM}/1", **LOBBY).text == f"that record is event 5 of {ID}"
+    desk.touch("lobby-button")
+    desk.lit.clear()
+    assert desk.seen(f"{ALARM}/2", **LOBBY).result == {"told": "now"}
+    assert desk.seen(f"{ALARM}/2", **LOBBY, status="resolved").result == {"told": "before"}
+    assert (desk.lit, desk.buttons.stage("lobby-button")) == (["lobby-button"], 3)
     assert desk.records[-1].source == "lobby-button"
+
+
+def test_what_an_operator_says_of_an_earlier_press_is_not_shown_as_said_of_the_last(desk: Desk) -> None:
+    desk.touch("lobby-button")
+    desk.touch("lobby-button")
+    assert desk.seen(f"{ALARM}/1", **LOBBY, status="false-alarm").result == {"told": "nothing"}
+    assert desk.seen(f"{BEFORE}/7", **LOBBY).result == {"told": "nothing"}
+    assert desk.buttons.stage("lobby-button") == 0
+    assert desk.records[-1].type == "alarm.acknowledged", "it was said all the same"
+
+
+def test_a_press_of_another_input_lights_nobody(desk: Desk) -> None:
+    desk.touch("desk-button")
+    desk.touch("lobby-button")
+    before = len(desk.records)
+    assert desk.seen(f"{ALARM}/1", **LOBBY) == Done("failed", "that record is a press of desk-button")
+    assert desk.seen(f"{ALARM}/2") == Done("failed", "that record is a press of lobby-button"), "a device's neither"
+    assert (desk.buttons.stage("lobby-button"), desk.told(), len(desk.records)) == (0, [], before)
+
+
+def test_an_input_that_nobody_pressed_since_the_start_is_lit_for_a_record_before_it_alone(desk: Desk) -> None:
+    desk.say(desk.frame(2, b"\xff unreadable"))
+    assert desk.seen(f"{ALARM}/1", **LOBBY).result == {"told": "nothing"}
+    assert desk.lit == []
+    assert desk.seen(f"{BEFORE}/7", **LOBBY).result == {"told": "now"}
+    assert desk.seen(f"gw-1/{FORGOTTEN.hex()}/alarm/1", device="desk-button", event_number=None).result == {
+        "told": "now"
+    }
+    assert desk.lit == ["lobby-button"], "who must not be noticed isn't"
+
+
+def test_of_an_epoch_that_nobody_knows_here_any_more_only_what_a_device_can_have_kept_is_promised(desk: Desk) -> None:
+    desk.press(5)
+    forgotten = f"gw-1/{FORGOTTEN.hex()}/alarm/1"
+    assert desk.seen(forgotten, event_number=37).result == {"told": "now"}
+    assert desk.seen(forgotten, event_number=38).text == f"{ID} has told no event 38"
+
+
+def test_who_pressed_is_told_nothing_that_could_not_be_recorded(desk: Desk) -> None:
+    desk.press(5)
+    desk.told()
+    desk.store.full = True
+    said = desk.seen(f"{ALARM}/1")
+    assert (said.outcome, desk.told()) == ("failed", [])
+    assert said.text == "this gateway can't store anything, and has no room in memory to record it"
 
 
 def test_an_alarm_that_has_no_number_is_recorded_and_there_is_nobody_to_tell(desk: Desk) -> None:
@@ -206,7 +265,7 @@ def test_maintenance_flags_what_happens_in_it_and_holds_nothing_back() -> None:
     (ended,) = [record for record in desk.records if record.lane is Lane.STATUS]
     assert (ended.type, ended.source, ended.flags, ended.data) == (
         "command.executed", "gw-1", 0,
-        {"name": "maintenance.end", "commander": "gw-1", "reason": "its time is up", "device": ID},
+        {"name": "maintenance.end", "commander": "gw-1", "outcome": "done", "reason": "its time is up", "device": ID},
     )  # fmt: skip
     desk.store.commit()
     assert [payload[2] for _type, payload in desk.told()] == [1] * 5

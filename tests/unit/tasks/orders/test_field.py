@@ -1,5 +1,6 @@
 """Commands to devices and outputs: what they are asked, and what their answers mean."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,9 +21,23 @@ class Outputs:
     def __init__(self) -> None:
         self.asked: list[tuple[str, bool, float | None]] = []
 
-    def set(self, name: str, *, on: bool, seconds: float | None) -> str | None:
+    def set(self, name: str, *, on: bool, seconds: float | None) -> str | float | None:
         self.asked.append((name, on, seconds))
-        return None if name == "siren" else f"this gateway has no output {name}"
+        if name != "siren":
+            return f"this gateway has no output {name}"
+        return min(seconds or 300, 300) if on else None
+
+
+class Units:
+    """The gateway's units: one charger with a load."""
+
+    def __contains__(self, name: object) -> bool:
+        return name == "charger"
+
+    def switch(
+        self, unit: str, output: str, ended: Callable[[str | None], None], *, on: bool, seconds: float | None
+    ) -> None:
+        ended(None if (output, on, seconds) == ("load", True, 60) else f"{unit} has no output of this name")
 
 
 class Panel(Line):
@@ -31,7 +46,8 @@ class Panel(Line):
     def __init__(self) -> None:
         super().__init__(state=KNOWN)
         self.outputs = Outputs()
-        self.field = Field("gw-1", self.intake, self.outputs)
+        self.units = Units()
+        self.field = Field("gw-1", self.intake, self.outputs, self.units)
         self.done: list[Done] = []
         self.say(self.frame(3, {1: 60}))
         self.told()
@@ -125,7 +141,7 @@ def test_what_the_device_answers_is_told(panel: Panel, status: int, text: str | 
 def test_a_device_that_was_not_heard_since_the_start_is_not_asked() -> None:
     panel = Panel.__new__(Panel)
     Line.__init__(panel, state=KNOWN)
-    panel.field, panel.done = Field("gw-1", panel.intake, Outputs()), []
+    panel.field, panel.done = Field("gw-1", panel.intake, Outputs(), Units()), []
     assert panel.identify(device=ID) == [Done("failed", "the device has not been heard since the gateway started")]
 
 
@@ -150,6 +166,10 @@ def test_nobody_shows_himself_who_was_not_meant(panel: Panel, wrong: dict[str, A
 
 def test_an_output_of_the_gateway_has_a_name(panel: Panel) -> None:
     assert panel.output(output="siren", on=True, seconds=30) == [Done("done")]
+    for seconds in (None, 3600):
+        assert Panel().output(output="siren", on=True, **({"seconds": seconds} if seconds else {})) == [
+            Done("done", "for 300 s")
+        ], "as long as it may"
     assert panel.output(device="gw-1", output="strobe", on=False)[1:] == [
         Done("failed", "this gateway has no output strobe")
     ]
@@ -175,18 +195,24 @@ def test_maintenance_begins_and_ends_by_command_and_by_hand(panel: Panel) -> Non
     works = Works("gw-1", Maintenance("gw-1"), panel.recorder, panel.clock, panel.intake.__contains__)
     assert works.begin({"minutes": 10, "reason": "test"}) == Done("done", noted={"minutes": 10, "why": "test"})
     panel.clock.now += 61.0
-    assert works.glance() == [{"device": None, "reason": "test", "minutes_left": 9}]
-    assert works.end({}) == Done("done", result={"ended": 1})
+    assert works.glance() == [{"device": None, "reason": "test", "minutes_left": 9, "walk": None}]
+    walk = {"walk": "a", "minutes": 3, "reason": "walk test"}
+    assert works.by_hand("maintenance.begin", walk).outcome == "done"
+    assert works.by_hand("maintenance.begin", {**walk, "minutes": 0}).outcome == "failed"
+    panel.clock.now += 60.0
+    assert works.by_hand("maintenance.renew", {"walk": "a", "minutes": 3}).outcome == "done"
+    assert works.by_hand("maintenance.renew", {"walk": "b", "minutes": 3}).outcome == "failed"
+    assert [work["minutes_left"] for work in works.glance()] == [8, 3]
+    assert works.by_hand("maintenance.end", {"walk": "a"}).outcome == "done"
+    for name in ("maintenance.end", "maintenance.renew"):
+        assert works.by_hand(name, {"walk": "a", "minutes": 3}).outcome == "failed", "it ended, and stays so"
+    assert works.by_hand("maintenance.end", {}).outcome == "failed"
     assert works.end({"device": 7}).outcome == "failed"
-    works.by_hand("maintenance.begin", {"minutes": 30, "reason": "walk test", "device": ID})
-    works.by_hand("maintenance.end", {"device": ID})
-    assert works.by_hand("maintenance.begin", {"minutes": 0, "reason": "walk test"}).outcome == "failed"
+    assert works.end({}) == Done("done", result={"ended": 1})
+    by_hand = {"commander": "technician", "outcome": "done"}
     assert [(record.type, record.data) for record in panel.records] == [
-        (
-            "command.executed",
-            {"name": "maintenance.begin", "commander": "technician", "minutes": 30, "why": "walk test", "device": ID},
-        ),
-        ("command.executed", {"name": "maintenance.end", "commander": "technician", "device": ID}),
+        ("command.executed", {"name": "maintenance.begin", **by_hand, "minutes": 3, "why": "walk test"}),
+        ("command.executed", {"name": "maintenance.end", **by_hand}),
     ]
 
 
@@ -194,3 +220,13 @@ def test_who_wants_new_certificates_is_told_who_can_install_them() -> None:
     done: list[Done] = []
     renew(Order("certificate.renew", {}, "boss"), done.append)
     assert done == [Done("failed", RENEWAL)]
+
+
+def test_an_output_of_a_unit_is_switched_by_its_name() -> None:
+    assert Panel().output(device="charger", output="load", on=True, seconds=60) == [Done("done")]
+    assert Panel().output(device="charger", output="siren", on=True) == [
+        Done("failed", "charger has no output of this name")
+    ]
+    assert Panel().output(device="charger", output=2, on=True) == [
+        Done("failed", "output must be the name of an output of the gateway, or of the unit")
+    ]

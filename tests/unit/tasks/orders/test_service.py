@@ -1,13 +1,14 @@
 """Commands to the gateway itself: nothing is begun that was not understood, and the reply comes first."""
 
 import asyncio
+import hashlib
 from typing import Any
 
 import pytest
 
 from gateway.errors import SettingsError
 from gateway.tasks.orders.order import Done, Order
-from gateway.tasks.orders.service import Service
+from gateway.tasks.orders.service import Service, tell_settings, untold
 from tests.unit.tasks.test_intake import ID, KNOWN, Line
 
 
@@ -44,6 +45,21 @@ def test_settings_are_applied_reported_and_begun_with_after_the_reply(machine: M
     ]
     done.then()
     assert machine.happened[1:] == [("restart", "settings")]
+
+
+def test_settings_of_which_c5_was_not_told_for_a_power_cut_came_between_are_told_at_the_start(
+    machine: Machine,
+) -> None:
+    digest, empty = "ab" * 32, hashlib.sha256(b"").hexdigest()
+    assert untold("gw-1", (), None) is None, "none was ever applied"
+    assert untold("gw-1", (), digest) == digest
+    tell_settings("gw-1", machine.line.recorder, digest)
+    notes = machine.line.store.entries[-1].notes
+    assert untold("gw-1", notes, digest) is None
+    assert untold("gw-1", notes, None) == empty, "taken back"
+    tell_settings("gw-1", machine.line.recorder, empty)
+    assert untold("gw-1", machine.line.store.entries[-1].notes, None) is None
+    assert [record.data for record in machine.line.records] == [{"sha256": digest}, {"sha256": empty}]
 
 
 def test_settings_that_are_refused_change_and_restart_nothing(machine: Machine) -> None:

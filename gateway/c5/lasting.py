@@ -1,0 +1,98 @@
+"""Troubles that a gateway's records begin and end: a device that is lost, a battery that is low, a line that is jammed.
+
+A record scrolls by; what it says lasts. C5 holds each open from the record that begins it to the one that ends it, by
+type and source. Records may come late and out of order: within an epoch the last by its number counts, and of two
+epochs the present one, else the later by its start count.
+
+Left out is what has no end of its own (`device.chattering`), an end that not every source tells (`device.stuck`), and
+what is an alarm itself.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gateway.c5.reports import Reports
+from gateway.c5.values import ReportType
+from gateway.signing.record import Record
+
+BEGINS: Final[Mapping[str, tuple[ReportType, str]]] = {
+    "device.lost": ("device.lost", "nothing is heard of it: a press there would not be heard"),
+    "battery.low": ("battery.low", "its battery is low"),
+    "power.lost": ("power.lost", "its mains are gone"),
+    "threshold.exceeded": ("threshold.exceeded", "beyond its limit"),
+    "radio.jammed": ("radio.jammed", "the line is jammed: devices on it may not be heard"),
+    "port.lost": ("port.lost", "it is gone: nothing on it is heard"),
+    "storage.low": ("storage.low", "its disk is nearly full"),
+    "storage.degraded": ("storage.degraded", "its disk fails, or its store was damaged"),
+}
+ENDS: Final[Mapping[str, ReportType]] = {
+    "device.restored": "device.lost",
+    "battery.restored": "battery.low",
+    "power.restored": "power.lost",
+    "threshold.restored": "threshold.exceeded",
+    "radio.cleared": "radio.jammed",
+    "port.restored": "port.lost",
+    "storage.restored": "storage.degraded",
+}
+TYPES: Final[frozenset[str]] = frozenset(BEGINS)
+SOURCES_MAX: Final = 1024  # troubles of one gateway whose last record is remembered; of more the oldest is forgotten
+ROOM: Final = "room"  # the reason of `storage.restored` that ends `storage.low`
+
+
+class Lasting:
+    """What lasts at one gateway; `present` says which epoch is its present one."""
+
+    def __init__(self, gateway: str, reports: Reports, present: Callable[[], bytes | None]) -> None:
+        self._gateway = gateway
+        self._reports = reports
+        self._present = present
+        self._open: set[tuple[ReportType, str]] = set()
+        self._last: dict[tuple[ReportType, str], tuple[bytes, int]] = {}  # epoch and sequence
+
+    def restore(self, type_: str, detail: str) -> None:
+        """Take in that this was open before C5's start."""
+        if type_ in BEGINS:
+            self._open.add((BEGINS[type_][0], detail))
+
+    def heard(self, record: Record) -> None:
+        """Take in a record of the status lane that C5 has just stored for the first time."""
+        if (begins := BEGINS.get(record.type)) is not None:
+            type_, text = begins
+            if self._is_news(type_, detail := _detail(record), record):
+                self._open.add((type_, detail))
+                self._reports.hold(type_, self._gateway, f"{detail}: {text}", detail)
+        elif (ended := ENDS.get(record.type)) is not None:
+            by_room = record.type == "storage.restored" and (record.data or {}).get("reason") == ROOM
+            type_ = "storage.low" if by_room else ended
+            if self._is_news(type_, detail := _detail(record), record):
+                self._end(type_, detail)
+        elif record.type == "command.executed" and (record.data or {}).get("name") == "device.revoke":
+            device = (record.data or {}).get("device")
+            self.gone(lambda detail: isinstance(device, str) and detail.partition("/")[0] == device)
+
+    def gone(self, is_gone: Callable[[str], bool] = lambda _detail: True) -> None:
+        """End what nothing will end: of a device that was revoked, or all, where the gateway lost its store."""
+        for type_, detail in sorted(self._open):
+            if is_gone(detail):
+                self._end(type_, detail)
+
+    def _end(self, type_: ReportType, detail: str) -> None:
+        self._open.discard((type_, detail))
+        self._reports.end(type_, self._gateway, f"{detail}: it has ended", detail)
+
+    def _is_news(self, type_: ReportType, detail: str, record: Record) -> bool:
+        key, at = (type_, detail), (record.epoch, record.sequence)
+        last = self._last.pop(key, None)
+        present = self._present()
+        news = last is None or (at[0] == present, *at) > (last[0] == present, *last)
+        self._last[key] = at if news or last is None else last
+        if len(self._last) > SOURCES_MAX:
+            del self._last[next(iter(self._last))]
+        return news
+
+
+def _detail(record: Record) -> str:
+    """Return what tells this trouble from others of its type: the source, and the quantity where it has several."""
+    quantity = (record.data or {}).get("quantity")
+    named = f"{record.source}/{quantity}" if isinstance(quantity, str) else record.source
+    return "".join(character if character.isprintable() else "?" for character in named[:128])
