@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from firmware_sim import preload
+from firmware_sim import orders, preload
 from firmware_sim.device import Board, NotHeardError, NotKeptError
 from firmware_sim.ledger import Ledger
 from firmware_sim.line import BAUDS, SerialPort
@@ -21,6 +21,7 @@ from firmware_sim.pty import PseudoTerminal
 from firmware_sim.scenario import find, load, shipped
 from gateway.fieldlink import label as labels
 from gateway.fieldlink.label import Label
+from gateway.fieldlink.message import Command
 
 DONE, NOT_TOLD, USAGE = 0, 1, 2
 STDIN: Final = 0
@@ -36,6 +37,7 @@ def run(name: str, folder: Path | None, *, speed: float, as_json: bool) -> int:
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="firmware-sim-"))
         folder.mkdir(parents=True, exist_ok=True)
+        known_labels = set(folder.glob("*.label"))
         playing = Run(scenario, folder, speed=speed, say=_whisper if as_json else _say)
         library = preload.built(folder) if playing.chips else None
     except preload.NoCompilerError as error:
@@ -52,6 +54,11 @@ def run(name: str, folder: Path | None, *, speed: float, as_json: bool) -> int:
             _say(f"the gateway sees it when started with LD_PRELOAD={library}")
         for device_id in sorted(playing.boards.keys() - playing.strangers):
             _say(f"label {folder / device_id}.label")
+        if set(folder.glob("*.label")) - known_labels:
+            _say(
+                "labels were made: enrol each that is named above, start the gateway with these ports, and run this "
+                f"again with --folder {folder}"
+            )
 
     async def play() -> bool:
         async with playing:
@@ -106,10 +113,26 @@ async def _press_by_hand(board: Board) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted.set)
     board.when_told = lambda event, stage: _say(f"event {event}: stage {stage}")
+    board.when_obeyed = lambda command: _say(obeyed(command))
     stop_reading = _read_lines(lambda text: _happen(board, text))
     await interrupted.wait()
     stop_reading()
     return DONE
+
+
+def obeyed(command: Command) -> str:
+    """Say what the device has just done."""
+    arguments = command.arguments or {}
+    match command.command:
+        case orders.IDENTIFY:
+            return f"command {command.number}: shows itself for {arguments.get(1)} s"
+        case orders.OUTPUT:
+            seconds = f" for {arguments[3]} s" if 3 in arguments else ""
+            return (
+                f"command {command.number}: output {arguments.get(1)} {'on' + seconds if arguments.get(2) else 'off'}"
+            )
+        case _:
+            return f"command {command.number}: obeyed, of kind {command.command}"
 
 
 def _happen(board: Board, text: str) -> None:

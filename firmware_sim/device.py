@@ -16,7 +16,7 @@ from firmware_sim.ledger import Ledger, Press
 from firmware_sim.line import Line
 from firmware_sim.orders import Shown
 from gateway.fieldlink.label import Label
-from gateway.fieldlink.message import Reading
+from gateway.fieldlink.message import Command, Reading
 
 HEARD_WITHIN: Final = 10.0  # seconds; what `stage` waits by default
 
@@ -51,6 +51,7 @@ class Board:
         kept = FileFlash(flash) if isinstance(flash, Path) else flash or MemoryFlash()
         self.machine = Machine(label, kept, Random(seed), **behaviour)
         self.when_told: Callable[[int, int], None] = lambda _event, _stage: None
+        self.when_obeyed: Callable[[Command], None] = lambda _command: None
         self._timer: asyncio.TimerHandle | None = None
         self._on = False
         self._told = asyncio.Event()  # set, and replaced, whenever the board hears a stage
@@ -148,7 +149,10 @@ class Board:
             raise NotKeptError("the board is off")
 
     def _hear(self, chunk: bytes) -> None:
+        before = len(self.machine.orders.carried_out)
         self._perform(self.machine.receive(chunk, time.monotonic()))
+        for command in self.machine.orders.carried_out[before:]:
+            self.when_obeyed(command)
 
     def _tick(self) -> None:
         self._perform(self.machine.tick(time.monotonic()))

@@ -50,4 +50,5 @@ def _input(one: dict[str, Any]) -> str:
 
 
 def _output(one: dict[str, Any]) -> str:
-    return f"{one['kind']}, {_('off') if one['pattern'] == 'off' else _('on')}"
+    kinds = {"siren": _("siren"), "strobe": _("strobe"), "led": _("led"), "buzzer": _("buzzer")}
+    return f"{kinds.get(one['kind'], one['kind'])}, {_('off') if one['pattern'] == 'off' else _('on')}"

@@ -35,7 +35,7 @@ def _show(found: dict[str, Any]) -> None:
     for lane, numbers in found["lanes"].items():
         text = _("{signed} signed, {waiting} waiting").format(**numbers)
         oldest = _(", oldest {oldest}").format(**numbers) if numbers["oldest"] else ""
-        say(f"  {lane:10} {text}{oldest}{autonomy(numbers['autonomy_h'])}")
+        say(f"  {_lane(lane):10} {text}{oldest}{autonomy(numbers['autonomy_h'])}")
     say("  " + _("outbox {file_mb} of {max_mb} MB, {dropped} records dropped").format(**found["storage"]))
     if found["salvaged"]:
         text = _("salvaged, and of no more use: {files}")
@@ -67,11 +67,16 @@ def _show(found: dict[str, Any]) -> None:
             if certificate["days_left"] >= 0
             else _("certificate {name}: expired on {not_after}")
         )
-        say("  " + text.format(name=name, **certificate))
+        called = {"signing": _("for signing"), "tls": _("for TLS")}.get(name, name)
+        say("  " + text.format(name=called, **certificate))
     for trouble in found["troubles"]:
         say(_("TROUBLE: {trouble}").format(trouble=trouble))
     if not found["troubles"]:
         say(_("no troubles"))
+
+
+def _lane(name: str) -> str:
+    return {"alarm": _("alarm"), "status": _("status"), "telemetry": _("telemetry")}.get(name, name)
 
 
 def maintained(work: dict[str, Any]) -> str:

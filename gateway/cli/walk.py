@@ -24,7 +24,7 @@ from gateway.cli.running import ask, not_running
 from gateway.cli.said import print_json, say
 from gateway.errors import C5Error
 from gateway.settings import find_settings
-from gateway.text import _
+from gateway.text import _, ngettext
 
 LOOK: Final = 0.5  # seconds between two looks at the service
 LINGER: Final = 5.0  # seconds for an operator's acknowledgement, once every press is at C5
@@ -117,7 +117,11 @@ def run(path: Path | None, report: Path | None, *, minutes: int, technician: str
         try:
             work.begin(reason)
             if not as_json:
-                text = _("{count} devices: press each. Presses are marked as tests and go to C5. Ctrl-C ends it.")
+                text = ngettext(
+                    "{count} device: press it. Presses are marked as tests and go to C5. Ctrl-C ends it.",
+                    "{count} devices: press each. Presses are marked as tests and go to C5. Ctrl-C ends it.",
+                    len(walk.seen),
+                )
                 say(text.format(count=len(walk.seen)))
             _follow(work, walk, time.monotonic() + 60 * minutes, quiet=as_json)
         except KeyboardInterrupt:

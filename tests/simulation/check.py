@@ -31,10 +31,12 @@ ALARM_WITHIN: Final = 2.0  # seconds from the whole frame to C5's verification, 
 SLOWER: Final = 8.0  # more over a link of 16 kbit/s: what 16 KiB of alarms, states and receipts take there
 # What C5 may report of an honest gateway that is killed, cut off, or whose broker lies.
 # What its records begin and end is judged as records (supervised).
-OWN: Final = frozenset({"gateway.offline", "link.failed", "records.undurable", "records.missing", "record.held"})
+OWN: Final = frozenset(
+    {"gateway.offline", "link.failed", "receipts.unread", "records.undurable", "records.missing", "record.held"}
+)
 HONEST: Final = OWN | lasting.TYPES
 OVER: Final = frozenset(
-    {"gateway.offline", "link.failed", "records.missing", "record.held"}
+    {"gateway.offline", "link.failed", "receipts.unread", "records.missing", "record.held"}
 )  # and what must be over at the end
 # Kinds that are pressed, and what wire.md says that they are.
 TYPES: Final = {

@@ -13,6 +13,11 @@ from firmware_sim.labels import kept_label
 from firmware_sim.play import Run
 from firmware_sim.scenario import Scenario, find, load, shipped
 
+MADE = (
+    "labels were made: enrol each that is named above, start the gateway with these ports, "
+    "and run this again with --folder"
+)
+
 
 def a_scenario(**parts: object) -> Scenario:
     whole = {"line": [{"name": "desk"}], "board": [{"device": "0c500001", "line": "desk"}], "settle_s": 0} | parts
@@ -190,6 +195,7 @@ def test_the_command_line_plays_a_scenario_and_says_what_was_told(tmp_path: Path
     assert done.output.splitlines() == [
         f"port {tmp_path}/run/desk",
         f"label {tmp_path}/run/0c500001.label",
+        f"{MADE} {tmp_path}/run",
         "0c500001 event 1: kind 1, stage 0",
     ]
 
