@@ -222,7 +222,7 @@ def _as_ctrl_c() -> Iterator[None]:
     """Have a terminal that goes, and a polite kill, end it as Ctrl-C does."""
     numbers = (signal.SIGINT, *_GOING)
     before = [signal.getsignal(number) for number in numbers]
-    for number in _GOING:
+    for number in numbers:  # of Ctrl-C too: what is started in the background ignores it
         signal.signal(number, signal.default_int_handler)
     try:
         yield

@@ -1,6 +1,8 @@
 """What `outbox salvage` tells a technician of the file that he names."""
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,8 @@ def _set_aside(settings: Path, name: str) -> Path:
     """Make a store with an alarm in it, and give it another name."""
     asyncio.run(_fill(settings))
     store = settings.parent / "state" / FILE
+    with contextlib.closing(sqlite3.connect(store)) as connection:  # connections that close at once may leave a log
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     store.rename(card := store.with_name(name))
     for suffix in ("-wal", "-shm"):
         store.with_name(f"{FILE}{suffix}").unlink(missing_ok=True)

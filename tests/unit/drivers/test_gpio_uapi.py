@@ -150,16 +150,17 @@ def test_edges_that_nobody_read_in_time_show_in_the_numbers_and_the_level_is_rea
 
 def test_a_line_that_another_program_holds_and_a_chip_that_goes_and_comes(tmp_path: Path, library: Path) -> None:
     async def tell(chip: GpioChip) -> None:
-        async with program(chip, library) as first, program(chip, library) as second:
+        async with program(chip, library) as first:
             await first.says("level False")
-            held = f"lost line BUTTON of {chip.path} is held by c5-gateway: stop that, or take another line"
-            await second.says(held)
-            await first.killed()
-            await second.says("restored")
-            chip.unplug()
-            await second.says(f"lost {chip.path} does not answer: was it removed, is it a GPIO chip at all?")
-            chip.plug()
-            await second.says("restored")
+            async with program(chip, library) as second:
+                held = f"lost line BUTTON of {chip.path} is held by c5-gateway: stop that, or take another line"
+                await second.says(held)
+                await first.killed()
+                await second.says("restored")
+                chip.unplug()
+                await second.says(f"lost {chip.path} does not answer: was it removed, is it a GPIO chip at all?")
+                chip.plug()
+                await second.says("restored")
 
     story(tmp_path, tell)
 
