@@ -34,6 +34,7 @@ ENDS: Final[Mapping[str, ReportType]] = {
     "port.restored": "port.lost",
     "storage.restored": "storage.degraded",
 }
+OF_THE_DISK: Final[tuple[ReportType, ...]] = ("storage.low", "storage.degraded")
 TYPES: Final[frozenset[str]] = frozenset(BEGINS)
 SOURCES_MAX: Final = 1024  # troubles of one gateway whose last record is remembered; of more the oldest is forgotten
 ROOM: Final = "room"  # the reason of `storage.restored` that ends `storage.low`
@@ -66,6 +67,10 @@ class Lasting:
             type_ = "storage.low" if by_room else ended
             if self._is_news(type_, detail := _detail(record), record):
                 self._end(type_, detail)
+        elif record.type == "gateway.started":  # what of its disk is still wrong it tells anew
+            for disk in OF_THE_DISK:
+                if self._is_news(disk, detail := _detail(record), record):
+                    self._end(disk, detail)
         elif record.type == "command.executed" and (record.data or {}).get("name") == "device.revoke":
             device = (record.data or {}).get("device")
             self.gone(lambda detail: isinstance(device, str) and detail.partition("/")[0] == device)
@@ -92,7 +97,8 @@ class Lasting:
 
 
 def _detail(record: Record) -> str:
-    """Return what tells this trouble from others of its type: the source, and the quantity where it has several."""
-    quantity = (record.data or {}).get("quantity")
-    named = f"{record.source}/{quantity}" if isinstance(quantity, str) else record.source
-    return "".join(character if character.isprintable() else "?" for character in named[:128])
+    """Return what tells this trouble from others of its type: the source, and which of several it is."""
+    data = record.data or {}
+    which = [data[key] for key in ("quantity", "limit", "point") if isinstance(data.get(key), str | int | float)]
+    named = "/".join(map(str, [record.source, *which]))
+    return "".join(character if character.isprintable() else "?" for character in named[:224])

@@ -127,6 +127,7 @@ class Salvager:
         except StoreError as error:
             log.warning("nothing could be salvaged: %s", error.what)
             progress.error = error.what
+            reckoning.told = False  # it may have known of receipts that no other file knows of
         return progress
 
 

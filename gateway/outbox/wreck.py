@@ -62,7 +62,7 @@ def _is_device(value: Any) -> bool:
 
 def _note(source: Any, what: Any, value: Any) -> bool:
     named = type(source) is str and _NAME.fullmatch(source) and type(what) is str and _NOTED.fullmatch(what)
-    return bool(named) and _number(value, 0, UINT32)
+    return bool(named) and _number(value, 0, PLACE_MAX)
 
 
 # By table, whether a row can be one of ours.

@@ -129,7 +129,11 @@ class Bus:
             if self._orders:
                 unit, output, on, done = self._orders.popleft()
                 value = output.on if on else output.off
-                reply = await master.write(stations[unit].address, output.function, output.register, value)
+                try:
+                    reply = await master.write(stations[unit].address, output.function, output.register, value)
+                except BaseException:  # whoever asked waits for a reply
+                    done(Gone("the line hung"))
+                    raise
                 done(reply)
             elif (due := polling.next(loop.time())) is None:
                 await self._wait(polling.deadline - loop.time())

@@ -200,19 +200,25 @@ class Units:
             names = ", ".join(one.name for one in own.profile.outputs) or "none"
             ended(f"{unit} has no output of this name; its outputs: {names}")
             return
-        if on and seconds is not None:
-            self._standing.keep(unit, _noted(found), 1)
-            self._off_at[unit, output] = now + seconds
+        off_at = None if seconds is None or not on else now + seconds
+        armed = (unit, output) in self._off_at
+
+        def arm() -> None:
+            if off_at is not None:
+                self._standing.keep(unit, _noted(found), 1)
+                self._off_at[unit, output] = off_at
 
         def done(reply: Reply) -> None:
-            if isinstance(reply, Answer):
-                if not (on and seconds is not None):
+            if isinstance(reply, Exceptional):  # nothing was switched: what was before still ends
+                if off_at is not None and not armed:
                     self._settled(unit, found)
-                ended(None)
-            else:
-                if on and isinstance(reply, Exceptional):  # it wasn't switched
-                    self._settled(unit, found)
-                ended(f"{unit}: {words(reply)}")
+            elif off_at is not None:
+                arm()  # anew, for an order to switch off that went before this one has settled it
+            elif isinstance(reply, Answer):
+                self._settled(unit, found)
+            ended(None if isinstance(reply, Answer) else f"{unit}: {words(reply)}")
+
+        arm()
 
         if not self.lines[own.port].write(unit, found, done, on=on):
             ended(f"{unit}: the line {own.port} is lost, or busy")

@@ -81,6 +81,33 @@ def test_room_on_the_disk_ends_no_damage_and_each_quantity_ends_alone(centre: Ce
     ]
 
 
+def test_two_limits_of_one_quantity_and_two_points_of_one_unit_are_troubles_of_their_own(
+    centre: Centre, gateway: Gateway
+) -> None:
+    learn(centre, gateway)
+    for limit in (30.0, 40.0):
+        happen(centre, gateway, "threshold.exceeded", data={"quantity": "temperature_c", "value": 45.0, "limit": limit})
+    for point in ("mains-a", "mains-b"):
+        happen(centre, gateway, "power.lost", data={"point": point})
+    assert len(told(centre)) == 4
+    happen(centre, gateway, "threshold.restored", data={"quantity": "temperature_c", "value": 35.0, "limit": 40.0})
+    happen(centre, gateway, "power.restored", data={"point": "mains-a"})
+    assert told(centre) == [
+        ("threshold.exceeded", "0c500042/temperature_c/40.0: it has ended", False),
+        ("power.lost", "0c500042/mains-a: it has ended", False),
+    ]
+
+
+def test_what_was_wrong_with_a_disk_ends_at_the_next_start_which_tells_it_anew(
+    centre: Centre, gateway: Gateway
+) -> None:
+    learn(centre, gateway)
+    happen(centre, gateway, "storage.degraded", "device.lost")
+    assert len(told(centre)) == 2
+    happen(centre, gateway, "gateway.started")
+    assert told(centre) == [("storage.degraded", "0c500042: it has ended", False)]
+
+
 def test_what_lasted_before_c5_s_start_ends_after_it(site: Site, centre: Centre, gateway: Gateway) -> None:
     learn(centre, gateway)
     happen(centre, gateway, "device.lost")

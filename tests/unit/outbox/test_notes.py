@@ -34,6 +34,21 @@ def noted(folder: Path) -> tuple[Note, ...]:
     return asyncio.run(look())
 
 
+def test_a_note_of_settings_is_no_damage_at_the_next_start(tmp_path: Path) -> None:
+    applied = Note("gw-1", "config.changed", 2**48 - 1)  # twelve digits of a SHA-256
+
+    async def first() -> None:
+        async with Life(tmp_path) as life:
+            life.sign("config.changed", notes=(applied,))
+
+    async def second() -> tuple[tuple[Note, ...], str | None]:
+        async with Life(tmp_path, b"efgh") as life:
+            return life.box.start.notes, life.box.complaint
+
+    asyncio.run(first())
+    assert asyncio.run(second()) == ((applied,), None)
+
+
 def test_a_note_is_there_after_a_restart_until_its_end_is_told(tmp_path: Path) -> None:
     async def first() -> None:
         async with Life(tmp_path) as life:

@@ -261,6 +261,16 @@ def test_an_output_that_is_on_for_a_time_goes_off_then_though_the_gateway_was_ki
     assert after.notes == ()
 
 
+def test_an_output_on_for_a_time_goes_off_although_a_second_order_was_refused() -> None:
+    site = Site()
+    assert _switch(site, "load", 5.0, on=True, seconds=60) == [None]
+    site.wire.reply = Exceptional(6)
+    assert _switch(site, "load", 6.0, on=True)[0] is not None
+    site.wire.reply = Answer(())
+    site.units.tick(65.0)
+    assert site.wire.written[-1] == ("cabinet", "load", False)
+
+
 def test_an_output_that_could_not_be_switched_says_why() -> None:
     site = Site()
     site.wire.reply = Exceptional(4)
