@@ -124,8 +124,11 @@ class Bus:
         loop = asyncio.get_running_loop()
         stations = self._stations
         self.polling = polling = Polling({n: one.reads for n, one in stations.items()}, self._timeout, loop.time())
+        task = asyncio.current_task()
         while True:
             beat()
+            if task is not None and task.cancelling():  # the library may have swallowed it beside an answer
+                raise asyncio.CancelledError
             if self._orders:
                 unit, output, on, done = self._orders.popleft()
                 value = output.on if on else output.off
