@@ -114,7 +114,7 @@ def _cuts(life: list[Call], seed: int, folder: Path, count: int, *, lies: bool) 
         counts["promises"] += len(promised.stored)
         try:
             asyncio.run(_judge(home, promised))
-        except AssertionError as broken:
+        except (AssertionError, sqlite3.DatabaseError) as broken:  # damaged behind its own check
             counts["broken"] += 1
             if not lies:
                 sys.stdout.write(f"C5_SEED={seed}, cut {number} after {point} of {len(life)} calls: {broken}\n")

@@ -1,10 +1,11 @@
 """A Modbus line on a pseudo-terminal with units that misbehave; what it tells, and what one dead unit costs."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from firmware_sim import modbus
 from firmware_sim.pty import PseudoTerminal
@@ -159,3 +160,39 @@ def test_a_run_that_is_abandoned_reaches_nobody_and_orders_that_wait_are_answere
         await _until(lambda: heard.answers["u1"] > 0)  # it ended, and was started again
 
     _live(tmp_path / "bus", 1, 0.02, story, driven=True)
+
+
+class _Swallower:
+    """A master whose library takes a cancellation for itself, and answers all the same."""
+
+    async def open(self) -> str | None:
+        return None
+
+    async def read(self, *_asked: int) -> Reply:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return Answer((1,))
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_cancellation_that_the_library_swallows_ends_the_bus_all_the_same() -> None:
+    async def life() -> bool:
+        read = Read(4, 7, 1, 0.01, (Point("x", 4, 7, "u16", quantity="current_a"),))
+        bus = Bus(
+            "bus", lambda: cast("Master", _Swallower()), {"u1": Station(1, (read,))}, TIMEOUT,
+            hearer=Heard(), lost=lambda _reason: None, restored=lambda: None, random=lambda: 0.1,
+        )  # fmt: skip
+        task = asyncio.create_task(bus.run())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        ended = task.cancelled()
+        while not task.done():  # a loop that goes on can't be waited for
+            task.cancel()
+            await asyncio.sleep(0)
+            asyncio.get_running_loop().call_soon(bus.close)
+        return ended
+
+    assert asyncio.run(life())
