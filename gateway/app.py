@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway import RELEASED, __version__, notify, status
@@ -56,6 +57,7 @@ from gateway.topics import Route
 from gateway.world import World
 
 if TYPE_CHECKING:
+    from gateway.fieldside import FieldSide
     from gateway.tasks.commands import Commands
     from gateway.tasks.orders.maintenance import Works
 
@@ -77,6 +79,7 @@ class App:
         given = world or World()
         self.buses = Buses(settings, given)  # refuses a bad profile before a line is touched
         self.contacts = Contacts(settings, given)
+        self.sides: tuple[FieldSide, ...] = (self.contacts, self.buses)
         self.contacts.begin()  # before anything that may fail: what a killed gateway left on goes off
         self.clock = field_clock(settings, given)
         self.world = replace(given, clock=self.clock)  # nothing goes by the machine's clock unjudged
@@ -144,7 +147,7 @@ class App:
         self.intake.on_heard = self.supervise.heard
         self.drivers.on_failed = partial(self.supervise.port_lost, who="driver")
         self.drivers.on_steady = partial(self.supervise.port_restored, who="driver")
-        older = [chain for kept in start.older_chains if not isinstance(chain := decode_chain(kept), Refused)]
+        older = [kept_chain for kept in start.older_chains if not isinstance(kept_chain := decode_chain(kept), Refused)]
         coverage = Coverage(start.receipted, start.declared, start.lost)
         own = Self(
             route=Route(table.agency, table.site, table.id),
@@ -176,8 +179,8 @@ class App:
             confirmed_by_broker=settings.delivery.confirmation == "broker",
         )
         self.recorder.offer = self.uplink.offer
-        self.contacts.wire(self.recorder, self.outbox, self.supervise, start.notes)
-        self.buses.wire(self.recorder, self.outbox, self.supervise, start.notes)
+        for side in self.sides:
+            side.wire(self.recorder, self.outbox, self.supervise, start.notes)
         self.uplink.downlink.on_receipted = self._receipted
         self.works = works(self)
         self.commands = commands(self, own, speakers)
@@ -230,7 +233,8 @@ class App:
 
     def _receipted(self, runs: Sequence[Run]) -> None:
         self.intake.receipted(runs)
-        self.contacts.inputs.receipted(runs)
+        for side in self.sides:
+            side.receipted(runs)
 
     # Started, supervised, stopped.
 
@@ -242,12 +246,9 @@ class App:
             group.create_task(self._until_restart(), name="restart")
             group.create_task(self._clockwatch().run(), name="clock")
             group.create_task(self._watchdog(), name="watchdog")
-            for name, link in self.links.items():
-                group.create_task(self.drivers.keep(Driver(name, link.run, link.close)), name=f"port-{name}")
-            for driver in self.contacts.drivers():
-                group.create_task(self.drivers.keep(driver), name=f"gpio-{driver.name}")
-            for driver in self.buses.drivers():
-                group.create_task(self.drivers.keep(driver), name=f"modbus-{driver.name}")
+            links = (Driver(name, link.run, link.close) for name, link in self.links.items())
+            for driver in chain(links, *(side.drivers() for side in self.sides)):
+                group.create_task(self.drivers.keep(driver), name=f"driver-{driver.name}")
 
     def _clockwatch(self) -> ClockWatch:
         name, state_dir = self.settings.gateway.id, self.settings.gateway.state_dir
@@ -261,8 +262,8 @@ class App:
             self.intake.tick(now)
             self.commands.tick(now)
             self.works.tick(now)
-            self.contacts.inputs.tick(now)
-            self.buses.tick()
+            for side in self.sides:
+                side.tick()
             self.supervise.tick()
             await asyncio.sleep(min(1.0, max(0.01, self.intake.deadline - now)))
 

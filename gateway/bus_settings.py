@@ -1,9 +1,13 @@
-"""What Modbus lines and their units must agree on in the settings, beyond what each table says by itself."""
+"""`[modbus]` and `[[unit]]`: Modbus lines and their units in the settings, and what they must agree on."""
 
 from typing import TYPE_CHECKING, Final
 
+from pydantic import Field
+
 from gateway.drivers.modbus import TCP, address
 from gateway.errors import SettingsError
+from gateway.field_settings import OwnName, PositionSettings
+from gateway.settings import Folder, Part, Strict
 from gateway.text import _
 
 if TYPE_CHECKING:
@@ -11,6 +15,23 @@ if TYPE_CHECKING:
 
 ADDRESS_MAX: Final = 247  # of a unit on a serial line
 SERIAL: Final = frozenset({"parity", "stop_bits", "timeout_ms"})  # keys of a Modbus port alone
+
+
+class ModbusTable(Strict):
+    """`[modbus]`: where the site's own device profiles are."""
+
+    profiles_dir: Folder | None = None
+
+
+class UnitTable(Strict):
+    """One `[[unit]]`: a device on a Modbus line."""
+
+    name: OwnName
+    port: Part
+    address: int = Field(ge=0, le=255, strict=True)
+    profile: Part
+    report_s: int | None = Field(default=None, ge=1, le=86_400, strict=True)
+    position: PositionSettings | None = None
 
 
 def refuse_bad_units(settings: "GatewaySettings") -> None:

@@ -1,14 +1,14 @@
 """Modbus lines and their units: from the settings to drivers, connected with supervision, records and C5."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.config import GatewaySettings, PortTable
-from gateway.delivery.item import Note
+from gateway.delivery.item import Note, Run
 from gateway.errors import SettingsError
 from gateway.sensing.profile import Profile, parse
 from gateway.sensing.registers import reads
@@ -119,6 +119,9 @@ class Buses:
     def tick(self) -> None:
         """Time passed."""
         self.units.tick(asyncio.get_running_loop().time())
+
+    def receipted(self, runs: Sequence[Run]) -> None:
+        """C5 has these records: no unit asks."""
 
     # Shown.
 

@@ -29,7 +29,7 @@ def works(app: "App") -> Works:
         Maintenance(name),
         app.recorder,
         app.world.clock,
-        lambda source: source in app.intake or source in app.contacts.inputs or source in app.buses.units,
+        lambda source: source in app.intake or any(source in side for side in app.sides),
     )
 
 

@@ -1,18 +1,17 @@
 """The gateway's settings (docs/reference/interfaces.md): read once at start, refused as a whole."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from gateway.bus_settings import refuse_bad_units
+from gateway.bus_settings import ModbusTable, UnitTable, refuse_bad_units
+from gateway.contact_settings import InputTable, OutputTable, refuse_bad_contacts
 from gateway.delivery import timing
 from gateway.errors import SettingsError
-from gateway.event import Position
-from gateway.sensing.contact import MEANINGS, MOMENTARY
+from gateway.field_settings import Baud, DeviceFile, OwnName, PositionSettings
 from gateway.sensing.policy import Policy
 from gateway.settings import (
     BrokerSettings,
@@ -30,23 +29,12 @@ from gateway.topics import is_part
 
 DEFAULT: Final = Path("/etc/c5-gateway/gateway.toml")
 VARIABLE: Final = "C5_GATEWAY_CONFIG"
-LINES_MAX: Final = 65_535  # far beyond any chip
-NAME_MAX: Final = 31  # characters of a line's name, as the kernel keeps them
-BAUDS: Final = (
-    1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 500_000, 921_600, 1_000_000,
-)  # fmt: skip
 
 
 def _receiver(name: str) -> str:
     if name != "*" and not is_part(name):
         raise Mistake("receiver", _('"*" or a receiver\'s name'))
     return name
-
-
-def _baud(rate: int) -> int:
-    if rate not in BAUDS:
-        raise Mistake("baud", _("one of {bauds}"), {"bauds": ", ".join(map(str, BAUDS))})
-    return rate
 
 
 def _below_max(reserve: int, info: ValidationInfo) -> int:
@@ -56,61 +44,7 @@ def _below_max(reserve: int, info: ValidationInfo) -> int:
     return reserve
 
 
-def _line(line: Any) -> int | str:
-    number = type(line) is int and 0 <= line <= LINES_MAX
-    if not number and not (type(line) is str and 1 <= len(line) <= NAME_MAX and not line.isdigit()):
-        raise Mistake("line", _("a line's number on its chip, or its name in quotes: gpioinfo lists both"))
-    return line  # type: ignore[no-any-return]  # an int or a str by now
-
-
-def _on(type_: str) -> str:
-    if type_ not in MEANINGS:
-        raise Mistake("on", _("one of {types}"), {"types": ", ".join(MEANINGS)})
-    return type_
-
-
-def _off(type_: str | None, info: ValidationInfo) -> str | None:
-    on = info.data.get("on")  # absent where it is a mistake itself
-    end = MEANINGS.get(on) if on else type_
-    if type_ is None or type_ == end:
-        return type_
-    if end is None:
-        raise Mistake("off", _("nothing: {on} has no end of its own"), {"on": on})
-    raise Mistake("off", _("{end}, the end of {on}, or nothing"), {"end": end, "on": on})
-
-
-def _own_name(name: str) -> str:
-    if re.fullmatch("[0-9a-f]{8}", name):
-        raise Mistake("own_name", _("a name that is no device id (8 of 0-9, a-f)"))
-    return name
-
-
-def _file(path: str) -> str:
-    if "\0" in path:
-        raise Mistake("file", _("the path of a file"))
-    return path
-
-
-Baud = Annotated[int, Field(strict=True), AfterValidator(_baud)]
-DeviceFile = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_file)]
 Receiver = Annotated[str, AfterValidator(_receiver)]
-
-
-Line = Annotated[int | str, PlainValidator(_line)]
-OwnName = Annotated[Part, AfterValidator(_own_name)]
-
-
-class PositionSettings(Strict):
-    """A place, in degrees (WGS 84)."""
-
-    latitude: float = Field(ge=-90, le=90, strict=True)
-    longitude: float = Field(ge=-180, le=180, strict=True)
-    accuracy_m: float | None = Field(default=None, ge=0, le=1_000_000, strict=True)
-
-    def position(self) -> Position:
-        """Return it as records carry it."""
-        accuracy = None if self.accuracy_m is None else round(self.accuracy_m * 100)
-        return Position(round(self.latitude * 1e7), round(self.longitude * 1e7), accuracy)
 
 
 class GatewayTable(Strict):
@@ -163,57 +97,6 @@ class PortTable(Strict):
     parity: Literal["none", "even", "odd"] = "none"  # of modbus alone, as the two below
     stop_bits: Literal[1, 2] = 1
     timeout_ms: int = Field(default=300, ge=20, le=10_000, strict=True)
-
-
-class ModbusTable(Strict):
-    """`[modbus]`: where the site's own device profiles are."""
-
-    profiles_dir: Folder | None = None
-
-
-class UnitTable(Strict):
-    """One `[[unit]]`: a device on a Modbus line."""
-
-    name: OwnName
-    port: Part
-    address: int = Field(ge=0, le=255, strict=True)
-    profile: Part
-    report_s: int | None = Field(default=None, ge=1, le=86_400, strict=True)
-    position: PositionSettings | None = None
-
-
-class InputTable(Strict):
-    """One `[[input]]`: a contact on a GPIO line. The defaults are a button that pulls the line to ground."""
-
-    name: OwnName
-    chip: DeviceFile
-    line: Line
-    on: Annotated[str, AfterValidator(_on)]
-    off: Annotated[str | None, AfterValidator(_off)] = None
-    active_low: bool = Field(default=True, strict=True)
-    bias: Literal["pull-up", "pull-down", "disabled", "as-is"] = "pull-up"
-    debounce_ms: int = Field(default=30, ge=0, le=1000, strict=True)
-    stuck_s: int | None = Field(default=None, ge=0, le=86_400, strict=True)
-    indicator: str | None = None
-    buzzer: str | None = None
-    position: PositionSettings | None = None
-
-    def stuck_after(self, usual: float) -> float | None:
-        """Return after how many seconds an active contact is stuck; None: never. 0 in the settings says so."""
-        if self.stuck_s is None:
-            return usual if self.on in MOMENTARY else None
-        return self.stuck_s or None
-
-
-class OutputTable(Strict):
-    """One `[[output]]`: what a GPIO line switches."""
-
-    name: OwnName
-    chip: DeviceFile
-    line: Line
-    kind: Literal["siren", "strobe", "led", "buzzer"]
-    active_low: bool = Field(default=False, strict=True)
-    max_on_s: int = Field(default=300, ge=1, le=3600, strict=True)
 
 
 _POLICY: Final = Policy()
@@ -298,7 +181,7 @@ def checked(tables: dict[str, Any], path: Path, source: str | None = None) -> Ga
                     _("give each port a device of its own"),
                 )
     _refuse_shared_names(settings)
-    _refuse_bad_contacts(settings)
+    refuse_bad_contacts(settings)
     refuse_bad_units(settings)
     return settings
 
@@ -316,34 +199,6 @@ def _refuse_shared_names(settings: GatewaySettings) -> None:
                 raise SettingsError(
                     f"{key}: " + _("{name} is used twice").format(name=entry.name),
                     _("C5 tells them apart by their names; {key} has this one").format(key=before),
-                )
-
-
-def _refuse_bad_contacts(settings: GatewaySettings) -> None:
-    """Raise SettingsError where a line is used twice, or an output is named that isn't there."""
-    used: dict[tuple[str, str], str] = {}
-    tables: list[tuple[str, Sequence[InputTable | OutputTable]]] = [
-        ("input", settings.input), ("output", settings.output),
-    ]  # fmt: skip
-    for kind, entries in tables:
-        for index, entry in enumerate(entries):
-            place = (os.path.realpath(entry.chip), str(entry.line))
-            if (before := used.setdefault(place, entry.name)) != entry.name:
-                raise SettingsError(
-                    f"{kind}[{index}].line: "
-                    + _("line {line} of {chip} is used by {name} too").format(
-                        line=entry.line, chip=entry.chip, name=before
-                    ),
-                    _("give each input and output a line of its own"),
-                )
-    kinds: dict[str, str] = {output.name: output.kind for output in settings.output}
-    for index, table in enumerate(settings.input):
-        for key, wanted in (("indicator", "led"), ("buzzer", "buzzer")):
-            if (named := getattr(table, key)) is not None and kinds.get(named) != wanted:
-                fit = ", ".join(name for name, kind in kinds.items() if kind == wanted) or "–"
-                raise SettingsError(
-                    f"input[{index}].{key}: " + _("no output {name} is a {kind}").format(name=named[:64], kind=wanted),
-                    _('name an [[output]] with kind = "{kind}": {names}').format(kind=wanted, names=fit),
                 )
 
 

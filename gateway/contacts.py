@@ -5,12 +5,13 @@ Outputs are taken, and with that set off, before anything else is done (`begin`)
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.config import GatewaySettings, InputTable, OutputTable
-from gateway.delivery.item import Note
+from gateway.config import GatewaySettings
+from gateway.contact_settings import InputTable, OutputTable
+from gateway.delivery.item import Note, Run
 from gateway.drivers.gpio import InputLine
 from gateway.drivers.output import OutputLine
 from gateway.drivers.pace import Pace
@@ -117,6 +118,18 @@ class Contacts:
     def _restored(self, name: str) -> None:
         assert self._supervise is not None
         self._supervise.port_restored(name)
+
+    def tick(self) -> None:
+        """Time passed."""
+        self.inputs.tick(self._world.clock.monotonic())
+
+    def receipted(self, runs: Sequence[Run]) -> None:
+        """C5 has these records."""
+        self.inputs.receipted(runs)
+
+    def __contains__(self, source: object) -> bool:
+        """Whether there is an input of this name."""
+        return source in self.inputs
 
     # Shown.
 

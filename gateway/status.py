@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway import aside
 from gateway.clock import FieldClock, moment
-from gateway.config import PositionSettings, summary
+from gateway.config import summary
 from gateway.errors import C5Error, Refused
 from gateway.event import LANE_NAMES
+from gateway.field_settings import PositionSettings
 from gateway.fieldlink.label import parse
 from gateway.mqtt.explain import explain_older
 from gateway.outbox import salvager
@@ -175,8 +176,7 @@ async def glance(app: "App") -> dict[str, Any]:
             {"name": name, "open": trouble is None, "frames": link.frames, "noise": link.noise, "trouble": trouble}
             for name, link in app.links.items() for trouble in (link.port.trouble or app.supervise.fault(name),)
         ],
-        **app.contacts.glance(),
-        **app.buses.glance(),
+        **{table: rows for side in app.sides for table, rows in side.glance().items()},
         "frames": dict(app.intake.counts),
         "devices": [
             known | app.supervise.glance(known["id"]) | app.intake.presses.glance(known["id"])
@@ -245,5 +245,6 @@ def troubles(app: "App") -> list[str]:
             _("device {id} is heard and is not enrolled: c5-gateway device enrol C5D1:{id}:…").format(id=stranger)
         )
     found += [link.port.trouble for link in app.links.values() if link.port.trouble is not None]
-    found += app.contacts.troubles + app.buses.troubles + app.drivers.troubles + app.supervise.troubles
+    found += [trouble for side in app.sides for trouble in side.troubles]
+    found += app.drivers.troubles + app.supervise.troubles
     return found
