@@ -24,6 +24,7 @@ tools: # programs that tests need, unpacked into .cache where they aren't instal
 	@packaging/fetch_faketime.sh >/dev/null
 	@packaging/fetch_strace.sh >/dev/null
 	@packaging/fetch_libmodbus.sh >/dev/null
+	@packaging/fetch_gpsd_logs.sh >/dev/null
 
 demo: $(READY) ## the main job on this machine: presses, an outage, a summary (ARGS='--json --presses 200')
 	@packaging/fetch_mosquitto.sh >/dev/null || echo 'No mosquitto to be had: the demo uses the embedded broker.' >&2

@@ -14,7 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import drain, flood, latency, line_rate, modbus, start, storm
+from benchmarks import drain, flood, latency, line_rate, modbus, osdp, start, storm
 from benchmarks.figures import Figure
 from benchmarks.promises import of_tests
 from benchmarks.report import number, write
@@ -29,6 +29,7 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Coroutine[Any, Any, list[Figure]]]]
     "storm": storm.measure,
     "many": of_tests("tests/journeys/test_many.py", "-m", "soak"),
     "modbus": modbus.measure,
+    "osdp": osdp.measure,
     "start": start.measure,
     "blackhole": of_tests("tests/journeys/test_paths.py", "-m", "soak"),
     "disk": of_tests("tests/journeys/test_disk.py", "tests/journeys/test_corrupt.py"),

@@ -26,7 +26,7 @@ def by_device(path: Path) -> dict[tuple[str, int], Received]:
     for line in path.read_text().splitlines():
         said = json.loads(line)
         if said["type"] == "panic.pressed":
-            at = Received(_us(said["verified"]), _us(said["committed"]))
+            at = Received(us(said["verified"]), us(said["committed"]))
             found.setdefault((said["device"], said["event_number"]), at)
     return found
 
@@ -37,6 +37,7 @@ def left_us(press: Press) -> int:
     return press.left_ns // 1000
 
 
-def _us(moment: str) -> int:
+def us(moment: str) -> int:
+    """Return microseconds since 1970."""
     at = datetime.fromisoformat(moment)
     return round(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond

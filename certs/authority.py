@@ -2,7 +2,8 @@
 
     DIR/trust-anchors.pem                     the root's certificate; goes to every machine
     DIR/ca/{root,issuing}.{pem,key}           stays; root.key is needed by nothing here and can be kept elsewhere
-    DIR/<role>/<name>/{tls,signing}.{pem,key} goes to one machine; a broker has no signing key
+    DIR/<role>/<name>/{tls,signing}.{pem,key} goes to one machine; a broker, a gateway's HTTPS port (local) and a source
+                                              that asks there have no signing key
 
 Certificate files are chains, leaf first and the issuing CA second; the root is left out. Keys are readable by their
 owner alone from the first byte, and nothing is ever written over.
@@ -26,6 +27,9 @@ from gateway.text import _
 from gateway.topics import is_part
 
 Role: TypeAlias = Literal["gateway", "broker", "receiver", "commander"]
+Kind: TypeAlias = Literal["gateway", "broker", "receiver", "commander", "local", "source"]
+SERVERS: Final = frozenset({"broker", "local"})
+UNSIGNING: Final = SERVERS | {"source"}
 ROOT_DAYS: Final = 7305  # 20 years: changing it means a visit to every gateway
 ISSUING_DAYS: Final = 3652  # 10 years
 LEAF_DAYS: Final = 731  # 2 years
@@ -104,7 +108,7 @@ class Authority:
 
     def issue(
         self,
-        role: Role,
+        role: Kind,
         name: str,
         *,
         hosts: Sequence[str] = (),
@@ -114,13 +118,15 @@ class Authority:
     ) -> Issued:
         """Make the keys and certificates of one holder, valid for so many days from `at` (now).
 
-        `hosts` are the names and addresses of a broker, and of nobody else.
+        `hosts` are the names and addresses of a broker or a gateway's HTTPS port, and of nobody else.
         """
         at = at or datetime.now(UTC)
         self._refuse(role, name, hosts, days, at)
         tls_key = profiles.p256()
-        if role == "broker":
+        if role in SERVERS:
             tls = profiles.tls_server(self.issuer, name, tls_key.public_key(), at=at, days=days, hosts=hosts)
+        elif role == "source":
+            tls = profiles.tls_source(self.issuer, name, tls_key.public_key(), at=at, days=days)
         else:
             tls = profiles.tls_client(self.issuer, name, tls_key.public_key(), at=at, days=days)
         folder = self.directory / role / name
@@ -129,7 +135,7 @@ class Authority:
             folder.mkdir(mode=0o700)
             _write_key(folder / "tls.key", tls_key)
             _write(folder / "tls.pem", _pem(tls, self.issuer.certificate), 0o644)
-            if role == "broker":
+            if role in UNSIGNING:
                 return Issued(folder / "tls.pem", folder / "tls.key", None, None, self.trust_anchors)
             signing_key = profiles.signing_key(signing)
             signer = profiles.signing(self.issuer, role, name, signing_key.public_key(), at=at, days=days)
@@ -141,21 +147,21 @@ class Authority:
             folder / "tls.pem", folder / "tls.key", folder / "signing.pem", folder / "signing.key", self.trust_anchors
         )
 
-    def _refuse(self, role: Role, name: str, hosts: Sequence[str], days: int, at: datetime) -> None:
+    def _refuse(self, role: Kind, name: str, hosts: Sequence[str], days: int, at: datetime) -> None:
         """Raise UsageError for what can't be issued, CertificateError if nothing can; before anything is made."""
         if not is_part(name):
             raise UsageError(
                 _("a {role} can't be named {name!r}").format(role=role, name=name),
                 _("lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"),
             )
-        if role == "broker" and not hosts:
+        if role in SERVERS and not hosts:
             raise UsageError(
-                _("a broker's certificate names the hosts under which it is reached"),
+                _("a {role}'s certificate names the hosts under which it is reached").format(role=role),
                 _("give each name and address with --host"),
             )
-        if role != "broker" and hosts:
+        if role not in SERVERS and hosts:
             raise UsageError(
-                _("a {role} has no host names").format(role=role), _("leave --host out; it is for brokers")
+                _("a {role} has no host names").format(role=role), _("leave --host out; it is for broker and local")
             )
         for host in hosts:
             if not _HOST.fullmatch(host):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from certs.authority import LEAF_DAYS, Authority, Role, UsageError
+from certs.authority import LEAF_DAYS, Authority, Kind, UsageError
 from certs.profiles import SigningKind
 from gateway.errors import C5Error
 from gateway.text import _
@@ -29,19 +29,19 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help=_("A fold
     typer.echo(_("keep {path} off this machine: issuing does not need it").format(path=directory / "ca" / "root.key"))
 
 
-@app.command(help=_("Make keys and certificates for one gateway, broker, receiver or commander."))
+@app.command(help=_("Make keys and certificates for one gateway, broker, receiver, commander, HTTPS port or source."))
 def issue(
-    role: Annotated[Role, typer.Argument(help=_("What it is."))],
+    role: Annotated[Kind, typer.Argument(help=_("What it is."))],
     name: Annotated[str, typer.Argument(metavar="NAME", help=_("The gateway's id, or the name."))],
     *,
     directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help=_("The authority's folder."))] = Path(),
     host: Annotated[
-        list[str] | None, typer.Option(metavar="H", help=_("A broker's host name or address; repeat for each."))
+        list[str] | None, typer.Option(metavar="H", help=_("A server's host name or address; repeat for each."))
     ] = None,
     days: Annotated[int, typer.Option(metavar="N", help=_("How long the certificates last."))] = LEAF_DAYS,
     signing: Annotated[SigningKind, typer.Option(help=_("The signing key's algorithm."))] = "ed25519",
 ) -> None:
-    """Make keys and certificates for one gateway, broker, receiver or commander."""
+    """Make keys and certificates for one gateway, broker, receiver, commander, HTTPS port or source."""
     issued = Authority.open(directory).issue(role, name, hosts=host or (), days=days, signing=signing)
     for path in (issued.tls_certificate, issued.tls_key, issued.signing_certificate, issued.signing_key):
         if path is not None:

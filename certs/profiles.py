@@ -70,9 +70,16 @@ def tls_client(issuer: Issuer, name: str, key: PublicKey, *, at: datetime, days:
 def tls_server(
     issuer: Issuer, name: str, key: PublicKey, *, at: datetime, days: int, hosts: Sequence[str]
 ) -> x509.Certificate:
-    """Certify a broker for the names and addresses under which it is reached; ValueError if one is neither."""
+    """Certify a server for the names and addresses under which it is reached; ValueError if one is neither."""
     builder = _leaf(_start(_common(name), key, at, days), ExtendedKeyUsageOID.SERVER_AUTH)
     names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+    return _sign(builder.add_extension(names, critical=False), issuer)
+
+
+def tls_source(issuer: Issuer, name: str, key: PublicKey, *, at: datetime, days: int) -> x509.Certificate:
+    """Certify who raises events at a gateway's HTTPS port; its URI keeps it apart from the other clients' names."""
+    builder = _leaf(_start(_common(name), key, at, days), ExtendedKeyUsageOID.CLIENT_AUTH)
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"urn:c5:source:{name}")])
     return _sign(builder.add_extension(names, critical=False), issuer)
 
 

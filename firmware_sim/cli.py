@@ -21,19 +21,20 @@ def main() -> None:
 @app.command()
 def run(
     scenario: Annotated[
-        str, typer.Argument(help="lobby, patrol or storm, which come with the program, or a file of your own (TOML).")
+        str, typer.Argument(help="lobby, patrol, storm or tower, which come with the program, or a file (TOML).")
     ],
     folder: Annotated[
         Path | None, typer.Option(help="Where ports, labels and flash are kept; a new temporary folder if absent.")
     ] = None,
     *,
     speed: Annotated[float, typer.Option(help="How much faster the steps follow each other.", min=0.01)] = 1.0,
+    wait: Annotated[bool, typer.Option("--wait", help="Plug everything in; return begins, return ends.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the ledger as one JSON document.")] = False,
 ) -> None:
     """Play a scenario on pseudo-terminals. Exit 0 if every press was told a stage, 1 if not, 2 for a bad scenario."""
     from firmware_sim import commands  # noqa: PLC0415  # --help must not wait for it
 
-    raise typer.Exit(commands.run(scenario, folder, speed=speed, as_json=json))
+    raise typer.Exit(commands.run(scenario, folder, speed=speed, as_json=json, wait=wait))
 
 
 @app.command()

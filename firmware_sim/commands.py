@@ -29,16 +29,16 @@ LINE_MAX: Final = 100  # bytes of a line that somebody types
 TOLD_WITHIN: Final = 30.0  # seconds that `--presses` waits for its last stage
 
 
-def run(name: str, folder: Path | None, *, speed: float, as_json: bool) -> int:
-    """Play a scenario; say where its ports and labels are, and what became of each press."""
-    path = find(name)
+def run(name: str, folder: Path | None, *, speed: float, as_json: bool, wait: bool = False) -> int:
+    """Play a scenario; say where its ports, labels and tokens are, and what became of each press."""
+    path, say = find(name), _whisper if as_json else _say
     try:
         scenario = load(path)
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="firmware-sim-"))
         folder.mkdir(parents=True, exist_ok=True)
         known_labels = set(folder.glob("*.label"))
-        playing = Run(scenario, folder, speed=speed, say=_whisper if as_json else _say)
+        playing = Run(scenario, folder, speed=speed, say=say)
         library = preload.built(folder) if playing.chips else None
     except preload.NoCompilerError as error:
         return _refuse(f"{path} has contacts, and the GPIO chip can't be made", str(error))
@@ -54,7 +54,9 @@ def run(name: str, folder: Path | None, *, speed: float, as_json: bool) -> int:
             _say(f"the gateway sees it when started with LD_PRELOAD={library}")
         for device_id in sorted(playing.boards.keys() - playing.strangers):
             _say(f"label {folder / device_id}.label")
-        if set(folder.glob("*.label")) - known_labels:
+        for point in playing.tokens:
+            _say(f"token {folder / point}.token")
+        if not wait and set(folder.glob("*.label")) - known_labels:
             _say(
                 "labels were made: enrol each that is named above, start the gateway with these ports, and run this "
                 f"again with --folder {folder}"
@@ -62,11 +64,32 @@ def run(name: str, folder: Path | None, *, speed: float, as_json: bool) -> int:
 
     async def play() -> bool:
         async with playing:
-            return await playing.play()
+            if not wait:
+                return await playing.play()
+            say("everything is plugged in: enrol what is named above, start the gateway, and press return to begin")
+            await _returned()
+            told = await playing.play()
+            say("all of it has happened: return unplugs everything")
+            await _returned()
+            return told
 
     told = asyncio.run(play())
     _print_ledger(playing.ledger, as_json=as_json)
     return DONE if told else NOT_TOLD
+
+
+async def _returned() -> None:
+    """Wait for return, or for the end of standard input."""
+    loop, pressed = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        loop.add_reader(STDIN, pressed.set)
+    except OSError:  # a file: nobody will
+        return
+    try:
+        await pressed.wait()
+        os.read(STDIN, LINE_MAX)
+    finally:
+        loop.remove_reader(STDIN)
 
 
 def device(

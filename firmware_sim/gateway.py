@@ -47,13 +47,14 @@ class Settings:
     name: str = "gw-1"
     broker_host: str = "127.0.0.1"
     tables: str = ""
+    keys: str = ""  # further lines of [gateway], TOML text
     other_brokers: Sequence[int] = ()  # ports on the same host, in order of preference
 
     def toml(self, state_dir: Path) -> str:
         """Return the settings file's text."""
         issued = self.authority / "gateway" / self.name
         tables = [
-            f'[gateway]\nid = "{self.name}"\nagency = "test"\nsite = "bench"\nstate_dir = "{state_dir}"',
+            f'[gateway]\nid = "{self.name}"\nagency = "test"\nsite = "bench"\nstate_dir = "{state_dir}"\n{self.keys}',
             (
                 "[identity]\n"
                 f'trust_anchors = "{self.authority}/trust-anchors.pem"\n'

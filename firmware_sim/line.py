@@ -18,6 +18,8 @@ from firmware_sim.faults import Carrier
 READ_BYTES: Final = 4096
 WAITING_MAX: Final = 256 * 1024  # bytes not taken by the far end; beyond that they are lost
 BAUDS: Final = {
+    2400: termios.B2400,
+    4800: termios.B4800,
     9600: termios.B9600,
     19200: termios.B19200,
     38400: termios.B38400,

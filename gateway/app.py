@@ -17,11 +17,11 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway import RELEASED, __version__, notify, status
+from gateway import RELEASED, __version__, notify, site, status
 from gateway.applied import Loaded
 from gateway.buses import Buses
 from gateway.clock import EpochClock
-from gateway.commanding import commands, started, works
+from gateway.commanding import commands, settings_on_trial, started, works
 from gateway.config import GatewaySettings, PortTable
 from gateway.contacts import Contacts
 from gateway.control.authorise import Speakers
@@ -32,14 +32,17 @@ from gateway.dialling import dialler
 from gateway.drivers.field_link import FieldLink
 from gateway.errors import Refused, StoreError
 from gateway.event import Event, Lane
+from gateway.gnss import Gnss
 from gateway.identity.keystore import (
     load_anchors,
     own_key,
 )
+from gateway.local_input import LocalInput
 from gateway.outbox.budget import Budget
 from gateway.outbox.salvage import Prover, Taken, runs
 from gateway.outbox.salvager import Rescue
 from gateway.outbox.store import Outbox
+from gateway.peripherals import OsdpLines
 from gateway.registry.devices import Registry
 from gateway.signing.chain import Chain
 from gateway.signing.chains import CHAINS_MAX, decode_chain, encode_chain, encode_chains
@@ -77,11 +80,16 @@ class App:
         self.settings = settings
         self.loaded = loaded
         given = world or World()
+        self.gnss = Gnss(settings, given)
         self.buses = Buses(settings, given)  # refuses a bad profile before a line is touched
         self.contacts = Contacts(settings, given)
-        self.sides: tuple[FieldSide, ...] = (self.contacts, self.buses)
+        self.osdp = OsdpLines(settings, given)
+        self.local = LocalInput(settings, given)
+        self.video = site.video(settings)
+        self.sides: tuple[FieldSide, ...] = (self.contacts, self.buses, self.gnss, self.osdp, self.local)
         self.contacts.begin()  # before anything that may fail: what a killed gateway left on goes off
         self.clock = field_clock(settings, given)
+        self.gnss.tell(self.clock)
         self.world = replace(given, clock=self.clock)  # nothing goes by the machine's clock unjudged
         self.own, self.tls = identity(settings, self.clock)
         self.registry = Registry(settings.gateway.state_dir)
@@ -143,7 +151,7 @@ class App:
         self.recorder = Recorder(chains, start.ordinal, self.outbox, EpochClock(self.clock).occurred, position)
         self.intake = Intake(table.id, self.recorder, self.outbox, world.clock, world.random_bytes)
         policy = settings.supervision.policy()
-        self.supervise = Supervise(policy, self.recorder, self.outbox, world.clock, start.notes)
+        self.supervise = Supervise(policy, self.recorder, self.outbox, world.clock, start.notes, gateway=table.id)
         self.intake.on_heard = self.supervise.heard
         self.drivers.on_failed = partial(self.supervise.port_lost, who="driver")
         self.drivers.on_steady = partial(self.supervise.port_restored, who="driver")
@@ -179,6 +187,8 @@ class App:
             confirmed_by_broker=settings.delivery.confirmation == "broker",
         )
         self.recorder.offer = self.uplink.offer
+        self.recorder.video = self.video
+        self.local.begin(start.raised, self.clock)
         for side in self.sides:
             side.wire(self.recorder, self.outbox, self.supervise, start.notes)
         self.uplink.downlink.on_receipted = self._receipted
@@ -199,12 +209,13 @@ class App:
             state = start.devices.get(device.id)
             if state is not None and state.key_id != device.key_id:  # enrolled anew while the service was down
                 self.outbox.forget(device.id)
-                self.supervise.forget(device.id)
+                self.supervise.revoked(device.id)
                 self.intake.enrol(device)
             else:
                 self.intake.enrol(device, state, self._events(device.id))
         for unknown in start.devices.keys() - devices.keys():  # revoked while the service was down
             self.outbox.forget(unknown)
+            self.supervise.revoked(unknown)
         self.supervise.watch(devices)
         for port in settings.port:
             if port.driver == "field-link":
@@ -246,6 +257,7 @@ class App:
             group.create_task(self._until_restart(), name="restart")
             group.create_task(self._clockwatch().run(), name="clock")
             group.create_task(self._watchdog(), name="watchdog")
+            group.create_task(settings_on_trial(self), name="settings-on-trial")
             links = (Driver(name, link.run, link.close) for name, link in self.links.items())
             for driver in chain(links, *(side.drivers() for side in self.sides)):
                 group.create_task(self.drivers.keep(driver), name=f"driver-{driver.name}")
@@ -322,10 +334,11 @@ class App:
 
     def _salvaged(self, taken: Sequence[Taken], ordinals: Mapping[bytes, int]) -> None:
         """Send what a salvage has found, which delivery has passed by without finding it."""
-        self.storage.learn(ordinals)
+        found = runs(taken)
+        self.storage.found(found, ordinals)
         self.uplink.downlink.learn(ordinals)
         self.intake.salvaged(one.event for one in taken if one.event is not None)
-        for run in runs(taken):
+        for run in found:
             self.uplink.requested(run, self.clock.monotonic())
         self.uplink.pump()
 

@@ -2,6 +2,7 @@
 
     /etc/c5-gateway/gateway.toml    the technician's: who this gateway is, its keys, its brokers, whom it obeys
     <state_dir>/applied.toml        C5's: laid over it, key by key; a list ([[port]]) takes the place of a list
+    <state_dir>/applied-before.toml what that has replaced, while it is on trial (`tasks.trial`)
 
 We never write the technician's file, and C5 never reaches those of its keys that would give the gateway away. What C5
 applies takes the place of what it applied before; an empty text takes it back. Should the two not go together any more,
@@ -11,11 +12,13 @@ because the technician's was changed, the gateway starts by that alone, and says
 import os
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from gateway import site
 from gateway.buses import profiles
 from gateway.config import GatewaySettings, checked
 from gateway.errors import SettingsError, StoreError
@@ -23,8 +26,9 @@ from gateway.settings import read_toml
 from gateway.text import _
 
 FILE: Final = "applied.toml"
+BEFORE: Final = "applied-before.toml"
 FORBIDDEN: Final = frozenset(
-    {"identity", "broker", "gateway.id", "gateway.state_dir"}
+    {"identity", "broker", "gateway.id", "gateway.state_dir", "gateway.site_file", "local_input"}
     | {"delivery.receivers", "delivery.commanders", "delivery.confirmation"}  # whose word counts, and for what
 )
 TEXT_MAX: Final = 12_000  # bytes: what a command has room for
@@ -42,24 +46,45 @@ class Loaded:
 
     def glance(self) -> dict[str, Any]:
         """Return what `status` shows of it."""
-        return {"sha256": self.sha256, "keys": list(self.keys), "refused": self.refused}
+        return {"sha256": self.sha256, "keys": list(self.keys), "refused": self.refused, "on_trial": self.on_trial}
 
     def apply(self, text: str) -> str:
-        """Put this in the place of what C5 applied before, for the next start; return its SHA-256.
+        """Put this in the place of what C5 applied before, for the next start and on trial; return its SHA-256.
 
         Raises SettingsError if the gateway would not run by it, and StoreError if it can't be written: then nothing
         has changed.
         """
         _combined(read_toml(self.path), _read(text), self.path)
-        place = self.settings.gateway.state_dir / FILE
-        try:
-            _replace(place, text.encode())
-        except OSError as error:
-            raise StoreError(
-                _("{path} can't be written: {error}").format(path=place, error=error.strerror),
-                _("Check that the disk has room and is not read-only."),
-            ) from error
+        with _writing(self._place):
+            if not self.on_trial:  # else what was before that is what has stood its trial
+                _replace(self._before, self._place.read_bytes() if self._place.exists() else b"")
+            _replace(self._place, text.encode())
         return sha256(text.encode()).hexdigest()
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether what C5 has applied counts for a while only."""
+        return self._before.exists()
+
+    def keep(self) -> None:
+        """Have it count for good. Raises StoreError."""
+        with _writing(self._before):
+            self._before.unlink(missing_ok=True)
+            _sync(self._before.parent)
+
+    def fall_back(self) -> None:
+        """Put what C5 applied before in its place, for the next start. Raises StoreError."""
+        with _writing(self._place):
+            self._before.replace(self._place)
+            _sync(self._place.parent)
+
+    @property
+    def _place(self) -> Path:
+        return self.settings.gateway.state_dir / FILE
+
+    @property
+    def _before(self) -> Path:
+        return self.settings.gateway.state_dir / BEFORE
 
 
 def load(path: Path) -> Loaded:
@@ -98,6 +123,7 @@ def _combined(tables: dict[str, Any], over: dict[str, Any], path: Path) -> Gatew
         raise SettingsError(_("{keys}: only a technician can set this").format(keys=", ".join(forbidden)))
     settings = checked(_laid_over(tables, over), path, "toml")
     profiles(settings)  # a start would be refused without them
+    site.video(settings)
     return settings
 
 
@@ -126,8 +152,24 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say as StoreError what the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            _("{path} can't be written: {error}").format(path=path, error=error.strerror),
+            _("Check that the disk has room and is not read-only."),
+        ) from error

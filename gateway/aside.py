@@ -4,7 +4,8 @@
     outbox-salvaged-20261122T010000Z.db    what could be read of it is in the store again
 
 The name is the only state: whatever is interrupted by a power cut is found again by it. The log (`-wal`) moves first: a
-log that were left behind alone, SQLite would delete.
+log that were left behind alone, SQLite would delete. What wasn't salvaged is kept, however many there are, as long as
+all of it takes no more room than a database may; of what was, the newest.
 
 Of a database that is open in this process, neither the file nor its `-shm` is ever opened here: closing it would take
 SQLite's locks with it (POSIX), and another process's reader would then cut the shared memory from under our feet.
@@ -16,13 +17,15 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 T = TypeVar("T")
 Read = Callable[[str, int, int], bytes]  # suffix ("" or "-wal"), offset, length: fewer bytes where there are no more
 
-KEPT: Final = 2  # files set aside, whose room no budget counts
+KEPT: Final = 2  # files that were salvaged
+STAMP: Final = "%Y%m%dT%H%M%SZ"  # the date in a name
 KEPT_LOG: Final = "-found"  # a log as it was found
 _DUE, _DONE = "corrupt", "salvaged"
 _WAL_HEADER: Final = 32  # bytes; https://sqlite.org/fileformat2.html, section 4
@@ -32,12 +35,13 @@ _MAGIC: Final = b"SQLite format 3\0" + _PAGE.to_bytes(2, "big")
 _HEADER: Final = 100  # bytes; section 1.3 of the same
 
 
-def set_aside(path: Path, stamp: str) -> Path:
-    """Move a database and its log to a dated name, and forget the oldest that were moved before. Raises OSError.
+def set_aside(path: Path, stamp: str, room: int) -> list[Path]:
+    """Move a database and its log to a dated name. Raises OSError.
 
-    It may be open: closed afterwards, it finds no log to delete under its path.
+    Of those that were moved before and aren't salvaged the oldest are deleted, and returned, if all take more than
+    `room` bytes. It may be open: closed afterwards, it finds no log to delete under its path.
     """
-    aside = _name(path, _DUE, stamp)
+    aside = _name(path, _DUE, _free(path, stamp))
     log = Path(f"{path}-wal")
     found = Path(f"{log}{KEPT_LOG}")
     for source, target in ((found if found.exists() else log, Path(f"{aside}-wal")), (path, aside)):
@@ -46,10 +50,15 @@ def set_aside(path: Path, stamp: str) -> Path:
             target.chmod(0o600)
     for left in (log, Path(f"{path}-shm"), found):
         left.unlink(missing_ok=True)
-    for old in sorted(_asides(path, _DUE) + _asides(path, _DONE), key=_stamp)[:-KEPT]:
-        _remove(old)
+    given_up: list[Path] = []
+    room -= _size(aside)
+    for old in [file for file in reversed(_asides(path, _DUE)) if file != aside]:
+        room -= _size(old)
+        if room < 0:
+            _remove(old)
+            given_up.append(old)
     _sync(path.parent)
-    return aside
+    return given_up
 
 
 def due(path: Path) -> list[Path]:
@@ -58,11 +67,14 @@ def due(path: Path) -> list[Path]:
 
 
 def done(aside: Path) -> None:
-    """Note that a file is salvaged; another file than one set aside stays as it is. Raises OSError."""
-    if f"-{_DUE}-" in aside.name:
+    """Note that a file is salvaged, and delete the oldest of these; other files stay as they are. Raises OSError."""
+    stem, due_, _dated = aside.stem.partition(f"-{_DUE}-")
+    if due_:
         for suffix in ("", "-wal"):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{aside}{suffix}").replace(f"{salvaged(aside)}{suffix}")
+        for old in _asides(aside.with_name(stem + aside.suffix), _DONE)[:-KEPT]:
+            _remove(old)
 
 
 def salvaged(aside: Path) -> Path:
@@ -175,8 +187,17 @@ def _asides(path: Path, state: str) -> list[Path]:
     return [path.with_name(name) for name in sorted(names) if form.fullmatch(name)]
 
 
-def _stamp(aside: Path) -> str:
-    return aside.stem.rpartition("-")[2]
+def _free(path: Path, stamp: str) -> str:
+    """Return the first date from this one on that is in no name yet."""
+    at = datetime.strptime(stamp, STAMP)  # noqa: DTZ007  # UTC, there and back
+    while any(belonging(_name(path, state, stamp)) for state in (_DUE, _DONE)):
+        at += timedelta(seconds=1)
+        stamp = at.strftime(STAMP)
+    return stamp
+
+
+def _size(aside: Path) -> int:
+    return sum(file.stat().st_size for file in belonging(aside))
 
 
 def _remove(aside: Path) -> None:

@@ -16,10 +16,13 @@ import time
 import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.signing.record import UNKNOWN_MS, Clock
 from gateway.wall import FLOOR, Judged, Reading, Wall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -100,12 +103,19 @@ class FieldClock:
 
     def __init__(self, machine: Timekeeper, stored_us: int | None, least: datetime, most: datetime) -> None:
         self.machine = machine
+        self.satellites: Callable[[float], tuple[int, int] | None] = lambda _now: None  # µs since 1970, and ms unsure
         self._wall = Wall(stored_us, _us(least), _us(most), machine.monotonic())
 
     def judged(self) -> Judged:
         """Read the machine's clocks and judge them."""
         source, uncertainty_ms = self.machine.quality()  # before the time: one set in between is doubted, not believed
-        return self._wall.judge(Reading(self.machine.now_us(), source, uncertainty_ms, self.machine.monotonic()))
+        reading = Reading(self.machine.now_us(), source, uncertainty_ms, self.machine.monotonic())
+        return self._wall.judge(reading, self.satellites(reading.now))
+
+    @property
+    def unbelieved(self) -> str | None:
+        """Why the time of satellites isn't believed, at the last look: "early", "late", "apart"; None: it is."""
+        return self._wall.unbelieved
 
     def monotonic(self) -> float:
         """Seconds that only ever grow."""

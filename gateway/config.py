@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from gateway.bus_settings import ModbusTable, UnitTable, refuse_bad_units
 from gateway.contact_settings import InputTable, OutputTable, refuse_bad_contacts
 from gateway.delivery import timing
 from gateway.errors import SettingsError
 from gateway.field_settings import Baud, DeviceFile, OwnName, PositionSettings
+from gateway.gnss_settings import GnssTable, refuse_bad_gnss, usual_baud
+from gateway.local_settings import LocalInputTable, SourceTable, refuse_bad_sources
+from gateway.osdp_settings import PeripheralInput, PeripheralTable, refuse_bad_peripherals
 from gateway.sensing.policy import Policy
 from gateway.settings import (
     BrokerSettings,
@@ -55,6 +58,7 @@ class GatewayTable(Strict):
     site: Part
     position: PositionSettings | None = None
     state_dir: Folder = Path("/var/lib/c5-gateway")
+    site_file: Folder | None = None  # which cameras look at what (gateway.site)
 
 
 class DeliveryTable(Strict):
@@ -91,12 +95,17 @@ class PortTable(Strict):
     """One `[[port]]`."""
 
     name: OwnName
-    driver: Literal["field-link", "modbus"] = "field-link"
+    driver: Literal["field-link", "modbus", "nmea", "osdp"] = "field-link"
     device: DeviceFile
     baud: Baud = 115_200
     parity: Literal["none", "even", "odd"] = "none"  # of modbus alone, as the two below
     stop_bits: Literal[1, 2] = 1
     timeout_ms: int = Field(default=300, ge=20, le=10_000, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_usual_baud(cls, given: Any) -> Any:
+        return usual_baud(given)
 
 
 _POLICY: Final = Policy()
@@ -135,6 +144,11 @@ class LogTable(Strict):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+Named = (
+    PortTable | InputTable | OutputTable | UnitTable | PeripheralTable | PeripheralInput | SourceTable | LocalInputTable
+)
+
+
 class GatewaySettings(Strict):
     """The whole file."""
 
@@ -147,7 +161,11 @@ class GatewaySettings(Strict):
     input: tuple[InputTable, ...] = ()
     output: tuple[OutputTable, ...] = ()
     modbus: ModbusTable = ModbusTable()
+    gnss: GnssTable = GnssTable()
     unit: tuple[UnitTable, ...] = ()
+    peripheral: tuple[PeripheralTable, ...] = ()
+    local_input: LocalInputTable | None = None
+    source: tuple[SourceTable, ...] = ()
     supervision: SupervisionTable = SupervisionTable()
     log: LogTable = LogTable()
 
@@ -155,7 +173,11 @@ class GatewaySettings(Strict):
     def names(self) -> frozenset[str]:
         """The sources of records that are named here, beside the gateway itself."""
         ports, units = [port.name for port in self.port], [unit.name for unit in self.unit]
-        return frozenset(ports + [one.name for one in self.input] + [one.name for one in self.output] + units)
+        peripherals = [name for one in self.peripheral for name in (one.name, *(given.name for given in one.input))]
+        local = [one.name for one in self.source] + ([self.local_input.name] if self.local_input else [])
+        return frozenset(
+            local + ports + [one.name for one in self.input] + [one.name for one in self.output] + units + peripherals
+        )
 
 
 def load(path: Path) -> GatewaySettings:
@@ -183,14 +205,20 @@ def checked(tables: dict[str, Any], path: Path, source: str | None = None) -> Ga
     _refuse_shared_names(settings)
     refuse_bad_contacts(settings)
     refuse_bad_units(settings)
+    refuse_bad_sources(settings)
+    refuse_bad_peripherals(settings)
+    refuse_bad_gnss(settings)
     return settings
 
 
 def _refuse_shared_names(settings: GatewaySettings) -> None:
     """Raise SettingsError where a name would be two sources of records."""
     used = {settings.gateway.id: "gateway.id"}
-    tables: list[tuple[str, Sequence[PortTable | InputTable | OutputTable | UnitTable]]] = [
+    tables: list[tuple[str, Sequence[Named]]] = [
         ("port", settings.port), ("input", settings.input), ("output", settings.output), ("unit", settings.unit),
+        ("peripheral", settings.peripheral), ("source", settings.source),
+        ("local_input", (settings.local_input,) if settings.local_input else ()),
+        *((f"peripheral[{index}].input", one.input) for index, one in enumerate(settings.peripheral)),
     ]  # fmt: skip
     for kind, entries in tables:
         for index, entry in enumerate(entries):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.config import GatewaySettings
 
 LINES_MAX: Final = 65_535  # far beyond any chip
+MAX_ON_S: Final = 300  # of a siren, a strobe, a buzzer
 NAME_MAX: Final = 31  # characters of a line's name, as the kernel keeps them
 
 
@@ -43,7 +44,16 @@ def _off(type_: str | None, info: ValidationInfo) -> str | None:
     raise Mistake("off", _("{end}, the end of {on}, or nothing"), {"end": end, "on": on})
 
 
+def stuck_after(on: str, stuck_s: int | None, usual: float) -> float | None:
+    """Return after how many seconds an active contact is stuck; None: never. 0 in the settings says so."""
+    if stuck_s is None:
+        return usual if on in MOMENTARY else None
+    return stuck_s or None
+
+
 Line = Annotated[int | str, PlainValidator(_line)]
+On = Annotated[str, AfterValidator(_on)]
+Off = Annotated[str | None, AfterValidator(_off)]
 
 
 class InputTable(Strict):
@@ -52,8 +62,8 @@ class InputTable(Strict):
     name: OwnName
     chip: DeviceFile
     line: Line
-    on: Annotated[str, AfterValidator(_on)]
-    off: Annotated[str | None, AfterValidator(_off)] = None
+    on: On
+    off: Off = None
     active_low: bool = Field(default=True, strict=True)
     bias: Literal["pull-up", "pull-down", "disabled", "as-is"] = "pull-up"
     debounce_ms: int = Field(default=30, ge=0, le=1000, strict=True)
@@ -64,9 +74,7 @@ class InputTable(Strict):
 
     def stuck_after(self, usual: float) -> float | None:
         """Return after how many seconds an active contact is stuck; None: never. 0 in the settings says so."""
-        if self.stuck_s is None:
-            return usual if self.on in MOMENTARY else None
-        return self.stuck_s or None
+        return stuck_after(self.on, self.stuck_s, usual)
 
 
 class OutputTable(Strict):
@@ -77,7 +85,12 @@ class OutputTable(Strict):
     line: Line
     kind: Literal["siren", "strobe", "led", "buzzer"]
     active_low: bool = Field(default=False, strict=True)
-    max_on_s: int = Field(default=300, ge=1, le=3600, strict=True)
+    max_on_s: int | None = Field(default=None, ge=1, le=3600, strict=True)
+
+    @property
+    def longest_s(self) -> int | None:
+        """Seconds that it may be on; None: a light that has no limit of its own, unless the settings give it one."""
+        return self.max_on_s if self.max_on_s is not None or self.kind == "led" else MAX_ON_S
 
 
 def refuse_bad_contacts(settings: "GatewaySettings") -> None:

@@ -64,7 +64,7 @@ class Contacts:
             for table in self._settings.input
         ]
         later = asyncio.get_running_loop().call_later
-        self.inputs = Inputs(contacts, recorder, store, self._world.clock, self.outputs.show, later=later)
+        self.inputs = Inputs(contacts, recorder, store, self._world.clock, self.outputs.show, later=later, notes=notes)
         self.lines = {table.name: self._input(table) for table in self._settings.input}
 
     def drivers(self) -> Iterator[Driver]:
@@ -100,7 +100,7 @@ class Contacts:
             table.line,
             active_low=table.active_low,
             rhythm=table.kind in RHYTHM,
-            max_on_s=None if table.kind == "led" else table.max_on_s,
+            max_on_s=table.longest_s,
             taken=lambda: self.inputs.relit(table.name),
             lost=partial(self._lost, table.name),
             restored=partial(self._restored, table.name),

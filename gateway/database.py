@@ -172,10 +172,10 @@ class Disk:
         """
         return await asyncio.to_thread(_glimpse, path, work)
 
-    async def set_aside(self, path: Path, stamp: str) -> Path:
+    async def set_aside(self, path: Path, stamp: str, room: int) -> list[Path]:
         """Move a damaged database out of the way, to a name with this date; raises `StoreError`. See `aside`."""
         try:
-            return await asyncio.to_thread(aside.set_aside, path, stamp)
+            return await asyncio.to_thread(aside.set_aside, path, stamp, room)
         except OSError as error:
             raise _explained(error, path) from error
 

@@ -33,6 +33,12 @@ class RangeSet:
         self._firsts[low:high] = [first]
         self._lasts[low:high] = [last]
 
+    def remove(self, first: int, last: int) -> None:
+        """Remove first..last, both included, as far as they are in the set."""
+        kept = [part for a, b in self for part in ((a, min(b, first - 1)), (max(a, last + 1), b)) if part[0] <= part[1]]
+        self._firsts = [a for a, _ in kept]
+        self._lasts = [b for _, b in kept]
+
     def __contains__(self, number: int) -> bool:
         at = bisect_left(self._lasts, number)
         return at < len(self._firsts) and self._firsts[at] <= number

@@ -44,6 +44,9 @@ async def answer(app: "App", request: dict[str, Any]) -> dict[str, Any]:
         case {"do": "identify", "device": str(device)}:
             app.intake.identify(device)
             return {}
+        case {"do": "install", "peripheral": str(name)}:
+            await app.osdp.install(name)
+            return {}
         case {"do": "salvage", "file": str(file)}:
             await asyncio.to_thread(refuse_own, app.settings.gateway.state_dir / FILE, pathlib.Path(file))
             app.outbox.salvager.begin(pathlib.Path(file))
@@ -112,23 +115,23 @@ def listed(registry: Registry) -> list[dict[str, Any]]:
     ]
 
 
-async def change_devices(app: "App", change: Callable[[T], object], which: T) -> None:
+async def change_devices(app: "App", change: Callable[[T], object], which: T, commanded: str | None = None) -> None:
     """Change the file of enrolled devices, beside the alarms, and go by what it says then.
 
     Who asked may have lost patience with a card that stalls: what is in the file counts all the same, and whatever
-    became of the change.
+    became of the change. C5 is told of each device that goes, but not of the one that it has `commanded` to.
     """
 
     async def changed() -> None:
         try:
             await app.world.beside(change, which)
         finally:
-            await _reload_devices(app)
+            await _reload_devices(app, commanded)
 
     await asyncio.shield(asyncio.get_running_loop().create_task(changed(), name="devices"))
 
 
-async def _reload_devices(app: "App") -> None:
+async def _reload_devices(app: "App", commanded: str | None) -> None:
     """Take up what was changed in the file of enrolled devices.
 
     A device that comes new, or anew, has no known counter: what it says is flagged until it has answered a challenge.
@@ -141,7 +144,7 @@ async def _reload_devices(app: "App") -> None:
     for device in devices.values():
         if app.intake.enrol(device):  # with another key: what was known under its id was of another device
             app.outbox.forget(device.id)
-    app.supervise.watch(devices)
+    app.supervise.watch(devices, commanded)
 
 
 async def glance(app: "App") -> dict[str, Any]:
@@ -233,7 +236,7 @@ def troubles(app: "App") -> list[str]:
         found.append(
             _("the outbox is full: the oldest records leave, {count} since the start").format(count=gauge.dropped)
         )
-    if refused := app.recorder.refused + app.contacts.inputs.dropped:
+    if refused := app.recorder.refused + app.contacts.inputs.dropped + app.osdp.peripherals.inputs.dropped:
         found.append(_("{count} events had no room and were not accepted").format(count=refused))
     if app.loaded is not None and app.loaded.refused is not None:
         text = _(

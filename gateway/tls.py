@@ -1,5 +1,8 @@
 """TLS 1.3 towards a broker, with a certificate of our own; no older version is spoken, no check is ever left out.
 
+Towards what is in the tower (`server_context`) we are the server, and speak TLS 1.2 too: cameras and help points that
+are there have firmware with nothing newer. Of 1.2 only what is still sound: ECDHE with an AEAD, no renegotiation.
+
 The broker's chain must end at our trust anchors and its certificate must carry the name or address that we dialled.
 The broker in turn sees this gateway's certificate. Not checked here: revocation (a stale list must never silence an
 alarm) and what the certificates are for (records are judged by their own signatures, wire.md).
@@ -52,19 +55,98 @@ def client_context(
     return _load(context, trust_anchors, certificate, key)
 
 
+def server_context(
+    certificate: Path, key: Path, client_anchors: Path | None, instead: Callable[[], datetime | None]
+) -> ssl.SSLContext:
+    """Return what a server for local input needs: a client may show a certificate under these anchors, or none.
+
+    One that can't be trusted ends the handshake. Raises CertificateError as `client_context` does.
+    """
+    dateless = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    dateless.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    dateless.sslobject_class = _DatedObject
+    context = _DoubtingServer(ssl.PROTOCOL_TLS_SERVER)
+    context.instead, context.dateless = instead, dateless
+    for one in (dateless, context):
+        one.minimum_version = ssl.TLSVersion.TLSv1_2
+        one.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+        one.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+        one.num_tickets = 0  # nothing is resumed: who asks is proven in each connection
+        if client_anchors is not None:
+            one.verify_mode = ssl.CERT_OPTIONAL
+            _check_readable(client_anchors)
+            _load_anchors(one, client_anchors, "local_input.client_anchors")
+        for path in (certificate, key):
+            _check_readable(path)
+        _check_private(key)
+        _load_own(one, certificate, key)
+    return context
+
+
+class _DoubtingServer(ssl.SSLContext):
+    """The same doubt about dates (`_Doubting`) for a server on the event loop."""
+
+    instead: Callable[[], datetime | None]
+    dateless: ssl.SSLContext
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Wrap a client's connection; how its handshake judges dates is settled here."""
+        at = self.instead()
+        if at is None:
+            return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        wrapped = self.dateless.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        assert isinstance(wrapped, _DatedObject)
+        wrapped.at = at
+        return wrapped
+
+
+class _DatedObject(ssl.SSLObject):
+    """A handshake that ends with what OpenSSL left out, as `_Dated`; who has shown no certificate has no dates."""
+
+    at: datetime
+
+    def do_handshake(self) -> None:
+        """Shake hands, then look at the dates. Raises SSLCertVerificationError, as OpenSSL would."""
+        super().do_handshake()
+        if self.getpeercert(binary_form=True) is None:
+            return
+        try:
+            end = min(x509.load_der_x509_certificate(der).not_valid_after_utc for der in _verified_chain(self))
+        except ValueError as error:
+            raise ssl.SSLCertVerificationError(1, "a certificate that can't be read") from error
+        if self.at > end:
+            raise ssl.SSLCertVerificationError(1, "certificate verify failed: certificate has expired")
+
+
 def _load(context: ssl.SSLContext, trust_anchors: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     """Give a context its files; PROTOCOL_TLS_CLIENT checks certificates and host names by itself."""
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     for path in (trust_anchors, certificate, key):
         _check_readable(path)
     _check_private(key)
+    _load_anchors(context, trust_anchors, "identity.trust_anchors")
+    _load_own(context, certificate, key)
+    return context
+
+
+def _load_anchors(context: ssl.SSLContext, trust_anchors: Path, setting: str) -> None:
     try:
         context.load_verify_locations(cafile=trust_anchors)
     except ssl.SSLError as error:
         raise CertificateError(
             _("{path} holds no certificate in PEM format").format(path=trust_anchors),
-            _("Install the trust anchors that C5 gave out (identity.trust_anchors)."),
+            _("Install the trust anchors that C5 gave out ({setting}).").format(setting=setting),
         ) from error
+
+
+def _load_own(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
         context.load_cert_chain(certificate, key, password="")  # else OpenSSL would ask for one
     except ssl.SSLError as error:
@@ -74,7 +156,6 @@ def _load(context: ssl.SSLContext, trust_anchors: Path, certificate: Path, key: 
             what.format(path=certificate, key=key),
             _("Install the certificate and the key that were issued together; the key without a passphrase."),
         ) from error
-    return context
 
 
 class _Doubting(ssl.SSLContext):
@@ -127,7 +208,7 @@ class _Dated(ssl.SSLSocket):
         return error
 
 
-def _verified_chain(sock: ssl.SSLSocket) -> list[bytes]:
+def _verified_chain(sock: ssl.SSLSocket | ssl.SSLObject) -> list[bytes]:
     """Return the chain by which OpenSSL trusts the other side, DER, the trust anchor last."""
     public = getattr(sock, "get_verified_chain", None)  # Python 3.13
     if public is not None:
@@ -143,7 +224,7 @@ def _check_readable(path: Path) -> None:
     except OSError as error:
         raise CertificateError(
             _("{path} can't be read: {reason}").format(path=path, reason=error.strerror),
-            _("Check the path in [identity], and that the service's user may read the file."),
+            _("Check the path in the settings, and that the service's user may read the file."),
         ) from error
 
 

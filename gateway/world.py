@@ -11,13 +11,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from gateway import console
 from gateway.clock import FloorFile, SystemClock, Timekeeper
 from gateway.database import Disk
 from gateway.drivers.gpiochip import Chip, Gpiod
+from gateway.drivers.https import Answerer, Server
 from gateway.drivers.modbus import Master
+from gateway.drivers.osdp import OsdpLine, Panel
+from gateway.drivers.osdp_keys import KeyFiles
 from gateway.drivers.serial_port import SerialPort
 from gateway.mqtt import Broker, Connection, Message, Will
 
@@ -60,6 +63,23 @@ class Line(Protocol):
         """Make a line; its `run` keeps it open."""
 
 
+class Https(Protocol):
+    """Makes a listening socket for local input, as `Server` does."""
+
+    def __call__(
+        self,
+        host: str,
+        port: int,
+        context: Callable[[], Any],
+        answerer: Answerer,
+        *,
+        lost: Callable[[str], None],
+        restored: Callable[[], None],
+        random: Callable[[], float],
+    ) -> Server:
+        """Make it; its `run` keeps it open."""
+
+
 class Beside(Protocol):
     """Makes a call that may wait for a disk, beside the event loop, as `asyncio.to_thread` does."""
 
@@ -75,6 +95,15 @@ def _random_bytes(count: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Osdp:
+    """What OSDP takes from outside: lines, libosdp's end of a connection, and where keys are."""
+
+    line: Callable[[str, int], OsdpLine] = OsdpLine  # device, baud
+    panel: type[Panel] = Panel
+    keys: Callable[[Path], KeyFiles] = KeyFiles
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """The outside of one gateway."""
 
@@ -87,5 +116,7 @@ class World:
     line: Line = SerialPort
     chip: Chip = field(default_factory=Gpiod)
     modbus: Callable[[str, int, str, int, float], Master] = Master  # device, baud, parity, stop bits, timeout
+    osdp: Osdp = field(default_factory=Osdp)
+    https: Https = Server
     console: Console = console.serve
     beside: Beside = asyncio.to_thread

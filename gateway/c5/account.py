@@ -48,7 +48,7 @@ class Account:
         self.epochs = Epochs()
         self.presence = Presence()
         self.unproven: dict[bytes, Unproven] = {}  # by digest, until something vouches for them
-        self.cloned = False
+        self.clones: set[str] = set()  # open reports of them, by the epochs that they name
         self.owed: set[Key] = set()  # chains of which a receipt goes out with the gateway's next state (rule 6)
         self.route: Route | None = None
         self.seen: Seen | None = None
@@ -62,7 +62,8 @@ class Account:
     def restore(self, report: Report, now: float) -> None:
         """Take in a report of this gateway that was open before this start."""
         self._reports.restore(report)
-        self.cloned = self.cloned or report.type == "gateway.cloned"
+        if report.type == "gateway.cloned":
+            self.clones.add(report.detail)
         if report.type == "records.missing":
             self._missing_since[report.detail] = now
         if report.type == "link.failed":
@@ -213,7 +214,7 @@ class Account:
         if lane is None or not isinstance(ranges, list) or not all(map(_is_range, ranges)):
             self._reports.add("records.unavailable", self.name, "a declaration that can't be read", "unreadable")
             return []
-        if self.cloned and reason != "dropped":
+        if self.clones and reason != "dropped":
             text = "records declared lost or receipted by a gateway that is reported as cloned: not believed"
             self._reports.add("records.unavailable", self.name, text, "cloned")
             return []
@@ -226,13 +227,20 @@ class Account:
         for finding in findings:
             detail = f"{finding.epoch.hex()}/{finding.other.hex()}"
             if isinstance(finding, Cloned):
-                self.cloned = True
+                self.clones.add(detail)
                 text = "two gateways with one identity, or one that went back to an older image of itself"
-                self._reports.add("gateway.cloned", self.name, f"{text} (epochs {detail})", detail)
+                self._reports.hold("gateway.cloned", self.name, f"{text} (epochs {detail})", detail)
             else:
                 text = "the gateway lost its store: what C5 hadn't got of the epochs before is gone"
                 self._reports.add("store.lost", self.name, f"{text} (epochs {detail})", detail)
                 self._lasting.gone()  # with the store went what it knew to be wrong: it is told anew
+
+    def settle(self, text: str) -> int:
+        """End what was reported of clones: somebody has found the other one. Return how many reports that were."""
+        for detail in self.clones:
+            self._reports.end("gateway.cloned", self.name, text, detail)
+        ended, self.clones = len(self.clones), set()
+        return ended
 
     def _gaps(self, now: float) -> None:
         found = self.chains.tick(now)
@@ -272,7 +280,7 @@ class Account:
         if not isinstance(links, dict):
             return
         failed = {
-            _plain(broker): _plain(reason)
+            plain(broker): plain(reason)
             for broker, reason in list(links.items())[:LINKS]
             if isinstance(broker, str) and isinstance(reason, str)
         }
@@ -299,7 +307,7 @@ class Account:
         return changed
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return what a gateway says, without what could steer a terminal, and no longer than a line or two."""
     return "".join(character if character.isprintable() else "?" for character in text[:LINK_TEXT])
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final
 
 from gateway import topics
-from gateway.c5.account import Account
+from gateway.c5.account import Account, plain
 from gateway.c5.epochs import Epoch, Epochs
 from gateway.c5.holding import Holding
 from gateway.c5.presence import Presence
@@ -146,6 +146,13 @@ class Centre:
         """Take in that a batch has been committed: it may be receipted."""
         self._account(batch.gateway).stored(batch, outcome, now)
         self._due.add(batch.gateway)
+
+    def settle(self, gateway: str, text: str) -> int:
+        """Take in that an operator has settled what was reported of clones; return how many reports that ends.
+
+        Should there be another one all the same, its next state is reported anew.
+        """
+        return self.accounts[gateway].settle(plain(text)) if gateway in self.accounts else 0
 
     def owe(self, gateway: str, lane: Lane, epoch: bytes) -> None:
         """Take in that a receipt for this chain is owed to a gateway that isn't there: it goes out when it is heard."""

@@ -172,6 +172,28 @@ def import_(
         raise typer.Exit(1)
 
 
+@app.command(help=_("End gateway.cloned: the other one was found and stopped. Exit status 1 if nothing was reported."))
+def settle(
+    gateway: Annotated[str, typer.Argument(metavar="GATEWAY")],
+    operator: Annotated[str, typer.Option(metavar="NAME", help=_("Who says so."))],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help=_("What was found, and done."))],
+    config: Config = None,
+) -> None:
+    """End gateway.cloned: the other one was found and stopped. Exit status 1 if nothing was reported."""
+    from gateway.c5.config import load_settings  # noqa: PLC0415
+    from gateway.c5.importing import run_settle  # noqa: PLC0415
+    from gateway.topics import is_part  # noqa: PLC0415
+
+    if not is_part(gateway) or not operator.strip() or not reason.strip():
+        raise typer.BadParameter(f"{gateway}: {operator}: {reason}")
+    settings = load_settings(_settings_file(config))
+    ended = asyncio.run(run_settle(settings, gateway, f"settled by {operator}: {reason}"))
+    if not ended:
+        typer.echo(_("{gateway}: no clone is reported").format(gateway=gateway))
+        raise typer.Exit(1)
+    typer.echo(_("{gateway}: settled; should it be reported again, there is another one still").format(gateway=gateway))
+
+
 @app.command(help=_("Send a signed command to a gateway and wait for its reply. Exit status 0 if it was done."))
 def command(
     gateway: Annotated[str, typer.Argument(metavar="GATEWAY")],

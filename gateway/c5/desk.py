@@ -1,7 +1,9 @@
 """The desk: where a running receiver takes messages that no broker brought, from `c5-receiver import` beside it.
 
 What is handed in is judged, committed and counted like any other message; whoever may reach the desk is believed no
-more than a broker is. It is a Unix socket in the state folder, of mode 0660. On a connection, one after the other:
+more than a broker is. It is a Unix socket in the state folder, of mode 0660. What an
+operator has settled (`c5-receiver settle`) comes the same way, in a topic that no broker has: `settle/<gateway>`. On a
+connection, one after the other:
 
     question = topic length (2 bytes) ‖ payload length (4) ‖ topic ‖ payload
     answer   = new (4 bytes) ‖ known (4) ‖ unavailable (4), once all of it is committed
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOCKET: Final = "import.sock"
+SETTLE: Final = "settle"
 QUESTION: Final = struct.Struct(">HI")
 ANSWER: Final = struct.Struct(">III")
 
@@ -79,7 +82,13 @@ class Desk(Session):
         self._number = 0
 
     async def give(self, topic: str, payload: bytes) -> Given:
-        """Hand in a message; done once all that follows from it is committed. Raises StoreError."""
+        """Hand in a message; done once all that follows from it is committed. Raises StoreError.
+
+        What is settled is written down within a second; `new` says how many reports it ends.
+        """
+        kind, _, gateway = topic.partition("/")
+        if kind == SETTLE:
+            return Given(self._centre.settle(gateway, payload.decode("utf-8", "replace")), 0, 0)
         arrival = parse(topic)
         items = split_sequence(payload) if arrival and arrival.lane is not None else []
         waiting = _Waiting([sha256(item).digest() for item in items])

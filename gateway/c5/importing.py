@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from gateway.c5.app import load_centre, wall
 from gateway.c5.config import ReceiverSettings
-from gateway.c5.desk import ANSWER, QUESTION, SOCKET, Desk, Given
+from gateway.c5.desk import ANSWER, QUESTION, SETTLE, SOCKET, Desk, Given
 from gateway.c5.ledger import LEDGER, Ledger
 from gateway.c5.receiver import Receiver
 from gateway.c5.sinks import JsonLines
@@ -154,6 +154,14 @@ async def run_import(settings: ReceiverSettings, stream: BinaryIO) -> Imported:
     _become_owner(folder)
     async with _running(folder) if in_use(folder / LEDGER) else _at_rest(settings) as give:
         return await take(export.items(stream.read), give)
+
+
+async def run_settle(settings: ReceiverSettings, gateway: str, text: str) -> int:
+    """Have the running receiver end what was reported of a gateway's clones, or do it ourselves. Raises C5Error."""
+    folder = settings.receiver.state_dir
+    _become_owner(folder)
+    async with _running(folder) if in_use(folder / LEDGER) else _at_rest(settings) as give:
+        return (await give(f"{SETTLE}/{gateway}", text.encode())).new
 
 
 def _become_owner(folder: Path) -> None:

@@ -73,13 +73,14 @@ class Lasting:
                     self._end(disk, detail)
         elif record.type == "command.executed" and (record.data or {}).get("name") == "device.revoke":
             device = (record.data or {}).get("device")
-            self.gone(lambda detail: isinstance(device, str) and detail.partition("/")[0] == device)
+            for type_, detail in sorted(self._open):  # whoever revoked it, nothing else will end it
+                if detail.partition("/")[0] == device and self._is_news(type_, detail, record):
+                    self._end(type_, detail)
 
-    def gone(self, is_gone: Callable[[str], bool] = lambda _detail: True) -> None:
-        """End what nothing will end: of a device that was revoked, or all, where the gateway lost its store."""
+    def gone(self) -> None:
+        """End everything: the gateway lost its store, and what it knew to be wrong."""
         for type_, detail in sorted(self._open):
-            if is_gone(detail):
-                self._end(type_, detail)
+            self._end(type_, detail)
 
     def _end(self, type_: ReportType, detail: str) -> None:
         self._open.discard((type_, detail))

@@ -1,10 +1,10 @@
 """The ledger as a person sees it: tables for `status` and `watch`, read beside the running receiver."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -27,6 +27,7 @@ LASTING: Final = lasting.TYPES | {  # shown until they end
 }  # fmt: skip
 ALARMS_SHOWN: Final = 6
 RECORDS_SHOWN: Final = 12
+VIDEO_SHOWN: Final = 2  # cameras of an alarm; the rest is in its data
 REPORTS_SHOWN: Final = 8
 RECORD_WIDTH: Final = 42  # columns of 80 that a record's identity may have to itself; a longer one is folded
 WIDE: Final = 4096  # columns where there is no terminal: more than any line takes
@@ -165,10 +166,22 @@ def _remarks(held: Held) -> str:
     content = held.record
     remarks = [_("told before")] * held.repeated + [_("signer expired")] * held.expired
     remarks += [_("test")] * (content.flags & 1) + [_("unproven")] * (content.flags >> 1 & 1)
+    remarks += _video(content.data)
     if not is_sure(content):
         known = held.corrected_us != content.occurred_us
         remarks.append(_("time corrected") if known else _("time not sure"))
     return ", ".join(remarks)
+
+
+def _video(data: Mapping[str, Any] | None) -> list[str]:
+    """Return where to look, as the gateway's site file says; what isn't of that form is left out."""
+    shows = (data or {}).get("video")
+    named = [
+        "/".join(_printable(name) for name in (show.get("camera"), show.get("preset")) if type(name) is str)
+        for show in (shows if type(shows) is list else ())
+        if type(show) is dict
+    ]
+    return [_("video: {cameras}").format(cameras=" ".join(named[:VIDEO_SHOWN]))] if any(named) else []
 
 
 def _reports(reports: Sequence[Told]) -> Table:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from gateway import applied, config, credentials
-from gateway.cli import contacts, units
+from gateway.cli import contacts, gnss, local, peripherals, units
 from gateway.cli.look import autonomy, maintained
 from gateway.cli.running import ask, not_running
 from gateway.cli.said import print_json, say
@@ -114,7 +114,10 @@ def _looked(settings: GatewaySettings) -> Iterator[Finding]:
                 reason = try_open(port.device, port.baud)
                 yield _port(port.name, reason, _("opened"))
         yield from (_judged(*found) for found in units.looked(settings))
+        yield from (_judged(*found) for found in peripherals.looked(settings))
         yield from (_judged(*found) for found in contacts.looked(settings))
+        yield from (_judged(*found) for found in local.looked(settings))
+        yield from (_judged(*found) for found in gnss.looked(settings))
         for broker in settings.broker:
             if isinstance(identity, Finding):
                 what = _("broker {name}").format(name=f"{broker.host}:{broker.port}")
@@ -133,7 +136,9 @@ def _beside(running: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(_("maintenance"), "warning", maintained(work), _("It ends by itself."))
     for port in running["ports"]:
         yield _port(port["name"], port["trouble"], _("open"))
-    yield from (_judged(*found) for found in (*contacts.beside(running), *units.beside(running)))
+    yield from (_judged(*found) for found in (*contacts.beside(running), *units.beside(running), *gnss.beside(running)))
+    yield from (_judged(*found) for found in local.beside(running))
+    yield from (_judged(*found) for found in peripherals.beside(running))
     for broker in running["brokers"]:
         what = _("broker {name}").format(name=broker["broker"])
         if broker["connected"] and broker["notice"]:
@@ -141,9 +146,11 @@ def _beside(running: dict[str, Any]) -> Iterator[Finding]:
         elif broker["connected"]:
             yield Finding(what, "ok", _("connected with MQTT {version}").format(version=broker["version"]))
     told = [port["trouble"] for port in running["ports"]]
-    lines = (*running["inputs"], *running["outputs"], *running["buses"])
+    lines = (*running["inputs"], *running["outputs"], *running["buses"], *running["osdp"])
     told += [f"{line['name']}: {line['trouble']}" for line in lines]
-    told += [units.told(unit) for unit in running["units"]]
+    told += [units.told(unit) for unit in running["units"]] + [gnss.told(row) for row in running["gnss"]]
+    told += [peripherals.told(one) for one in running["peripherals"]]
+    told += local.told(running)
     for trouble in running["troubles"]:
         if trouble not in told:
             yield Finding(_("trouble"), "failed", trouble)
@@ -164,7 +171,7 @@ def _port(name: str, reason: str | None, right: str) -> Finding:
         return Finding(what, "ok", right)
     hint = _(
         "Its devices are not heard; they go on sending, and are heard when it is back. Plug the adapter in, or correct "
-        "port.device: ls -l /dev/serial/by-id"
+        "port.device: sudo c5-gateway ports"
     )
     return Finding(what, "failed", reason, hint)
 

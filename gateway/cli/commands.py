@@ -17,8 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 device_app = typer.Typer(help=_("Enrolled devices."), no_args_is_help=True)
+peripheral_app = typer.Typer(help=_("Peripherals on OSDP lines."), no_args_is_help=True)
 outbox_app = typer.Typer(help=_("What is buffered for C5."), no_args_is_help=True)
 app.add_typer(device_app, name="device")
+app.add_typer(peripheral_app, name="peripheral")
 app.add_typer(outbox_app, name="outbox")
 
 Config = Annotated[Path | None, typer.Option("--config", help=_("The settings file."), show_default=False)]
@@ -57,6 +59,24 @@ def check(config: Config = None, json: Json = False) -> None:
     from gateway.cli import check as checks  # noqa: PLC0415
 
     ended(checks.run, config, as_json=json)
+
+
+@app.command(help=_("Find the right serial port: what is there, who has it, and what answers on it."))
+def ports(
+    devices: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DEVICE]…", help=_("Only these; without any, all."), show_default=False),
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help=_("Ask for Modbus units and OSDP peripherals too: this writes to the port."))
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help=_("How long each port is listened to."))] = 12,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    from gateway.cli import ports as looking  # noqa: PLC0415
+
+    ended(looking.run, config, devices or [], probe=probe, seconds=seconds, as_json=json)
 
 
 @app.command(
@@ -118,6 +138,15 @@ def device_identify(device: Annotated[str, typer.Argument(metavar="ID")], config
     from gateway.cli import devices  # noqa: PLC0415
 
     ended(devices.identify, config, device)
+
+
+@peripheral_app.command(
+    "install", help=_("Give an OSDP peripheral a key of its own. Until it has one, nothing of it is believed.")
+)
+def peripheral_install(name: Annotated[str, typer.Argument(metavar="NAME")], config: Config = None) -> None:
+    from gateway.cli import peripherals  # noqa: PLC0415
+
+    ended(peripherals.install, config, name)
 
 
 @outbox_app.command("status", help=_("Show how much waits for C5, since when, and for how long there is room."))

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway import config
-from gateway.cli import contacts, units
+from gateway.cli import contacts, gnss, local, peripherals, units
 from gateway.cli.running import ask, not_running
 from gateway.cli.said import print_json, say
 from gateway.settings import find_settings
 from gateway.signing.record import SYNCHRONISED
+from gateway.tasks.wrong import words
 from gateway.text import _
+from gateway.wall import GNSS
 
 
 def status(path: Path | None, *, as_json: bool) -> bool:
@@ -49,13 +51,12 @@ def _show(found: dict[str, Any]) -> None:
     for port in found["ports"]:
         state = _("open, {frames} frames, {noise} of noise").format(**port) if port["open"] else port["trouble"]
         say(f"  {port['name']:10} {state}")
-    for line in (*contacts.shown(found), *units.shown(found)):
+    for line in (*contacts.shown(found), *units.shown(found), *peripherals.shown(found), *gnss.shown(found)):
+        say("  " + line)
+    for line in local.shown(found):
         say("  " + line)
     for device in found["devices"]:
-        heard = _("not heard yet") if device["heard_s"] is None else _("heard {s} s ago").format(s=device["heard_s"])
-        battery = [] if device["battery_mv"] is None else [f"{device['battery_mv']} mV"]
-        shown = ", ".join([heard, *battery, *device["troubles"]])
-        say(f"  {device['id']}   {device['name'] or device['model']}: {shown}")
+        say("  " + _device(device))
     for driver in found["drivers"]:
         if driver["restarts"]:
             text = _("the driver of {name} was started again {restarts} times, lately because: {reason}")
@@ -73,6 +74,13 @@ def _show(found: dict[str, Any]) -> None:
         say(_("TROUBLE: {trouble}").format(trouble=trouble))
     if not found["troubles"]:
         say(_("no troubles"))
+
+
+def _device(device: dict[str, Any]) -> str:
+    heard = _("not heard yet") if device["heard_s"] is None else _("heard {s} s ago").format(s=device["heard_s"])
+    battery = [] if device["battery_mv"] is None else [f"{device['battery_mv']} mV"]
+    shown = ", ".join([heard, *battery, *map(words, device["wrong"])])
+    return f"{device['id']}   {device['name'] or device['model']}: {shown}"
 
 
 def _lane(name: str) -> str:
@@ -98,8 +106,11 @@ def autonomy(hours: float | None) -> str:
 
 
 def _clock(clock: dict[str, Any]) -> str:
-    if clock["doubted"]:
+    if clock["doubted"] and clock["source"] != GNSS:
         return _("clock wrong: it shows {machine}, the gateway goes by {time}; C5 corrects its times").format(**clock)
+    if clock["source"] == GNSS:
+        text = _("clock by satellites within {uncertainty_ms} ms; the machine's own shows {machine}")
+        return text.format(**clock)
     if clock["source"] in SYNCHRONISED:
         return _("clock synchronised within {uncertainty_ms} ms").format(**clock)
     return _("clock not synchronised")

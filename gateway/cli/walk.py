@@ -168,7 +168,12 @@ def told(document: dict[str, Any]) -> list[str]:
         seen = [_("not pressed")] if device["type"] is None else [device["type"], *stages]
         lines.append(f"{mark} {device['id']}  {device['name'] or device['model']}: {', '.join(seen)}")
     right = sum(device["right"] for device in document["devices"])
-    lines += ["", _("{right} of {count} devices came as far as they must").format(right=right, count=len(lines) - 3)]
+    text = ngettext(
+        "{right} of {count} device came as far as it must",
+        "{right} of {count} devices came as far as they must",
+        len(document["devices"]),
+    )
+    lines += ["", text.format(right=right, count=len(document["devices"]))]
     if document["stopped"] is not None:
         lines.append(_("It was cut short: {reason}").format(reason=document["stopped"]))
     return lines

@@ -30,12 +30,14 @@ class Coverage:
     """What C5 has of each lane and epoch, over all paths and for good: it only grows.
 
     What was dropped or lost counts as covered: it is neither sent nor missed. `untold` says what C5 is still being told
-    of it; of what is lost, nothing but that is ever said.
+    of it; of what is lost, nothing but that is ever said. Should a salvage find it after all (`found`), it is sent, and
+    C5's receipts, which have covered it since it was declared, count for it again once a broker has had it.
     """
 
     def __init__(self, runs: Iterable[Run] = (), declared: Iterable[Declared] = (), lost: Iterable[Run] = ()) -> None:
         self._has: dict[tuple[Lane, int], RangeSet] = {}
         self._lost: dict[tuple[Lane, int], RangeSet] = {}
+        self._found: dict[tuple[Lane, int], RangeSet] = {}
         self._told: dict[Position, list[Run]] = {}
         self.add(runs)
         for entry in declared:
@@ -50,14 +52,34 @@ class Coverage:
         """Add what C5 has; return what of it was not known before."""
         new: list[Run] = []
         for run in runs:
-            if left := self.left_of(run):
-                self._has.setdefault((run.lane, run.ordinal), RangeSet()).add(run.first, run.last)
-                new += left
+            found = self._found.get((run.lane, run.ordinal))
+            for left in self.left_of(run):
+                parts = found.missing(left.first, left.last) if found else [(left.first, left.last)]
+                for part in parts:
+                    self._has.setdefault((run.lane, run.ordinal), RangeSet()).add(*part)
+                    new.append(Run(run.lane, run.ordinal, *part))
         return new
+
+    def found(self, run: Run) -> None:
+        """Note that a run is here; what of it was said to be lost is no more, and C5 is to have it."""
+        place = (run.lane, run.ordinal)
+        for part in self.parted(run)[1]:
+            self._lost[place].remove(part.first, part.last)
+            self._has[place].remove(part.first, part.last)
+            self._found.setdefault(place, RangeSet()).add(part.first, part.last)
+
+    def taken(self, run: Run) -> None:
+        """Note that a broker has taken a run: a receipt may speak of it."""
+        if (found := self._found.get((run.lane, run.ordinal))) is not None:
+            found.remove(run.first, run.last)
+            if not len(found):
+                del self._found[run.lane, run.ordinal]
 
     def forgo(self, runs: Iterable[Run], by: Position, *, lost: bool = False) -> None:
         """Note that these are here no more, and that the status record at `by` tells C5 so."""
         runs = list(runs)
+        for run in runs:
+            self.taken(run)
         self.add(runs)
         if lost:
             self._lose(runs)

@@ -64,6 +64,9 @@ class EventState:
     stage: int
 
 
+PRESS = "press."  # begins what is noted of a press: it holds as long as its record is in the same store
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """What supervision must know after a restart: a trouble that was told and not its end, or what a device is like.
@@ -76,6 +79,28 @@ class Note:
     what: str
     value: int | None
     stamp: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An event that a local source asked to have recorded: by this number, once; `digest` is of what it said."""
+
+    source: str
+    number: int
+    digest: bytes
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedState:
+    """Where a local source's event was recorded, and how far its record has come."""
+
+    raised: Raised
+    lane: Lane
+    ordinal: int
+    sequence: int
+    epoch: bytes
+    stage: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +121,7 @@ class Entry:
     acknowledges: tuple[str, int] | None = None
     notes: tuple[Note, ...] = ()
     lost: bool = False
+    raised: Raised | None = None
 
 
 @dataclass(frozen=True, slots=True)

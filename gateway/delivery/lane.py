@@ -128,14 +128,17 @@ class LaneQueue:
         return True
 
     def unread(self, want: Want, items: list[Item], now: float) -> None:
-        """Take what there is of what could not be read; the rest is wanted again in a while."""
+        """Take what there is of what could not be read; the rest is wanted again in a while.
+
+        A run may go on behind what was found of it, so that is looked at next; what lies between can wait.
+        """
         if want is not self.reading:
             return
         again_at = now + (READ_AGAIN if self.lane is Lane.ALARM else REPEAT)
         cursor, doubtful = self.cursor, self.doubtful
         if isinstance(want, After):
             self.doubtful = {}  # nothing was passed by
-        absent = self.loaded(want, items, complete=True)
+        absent = self.loaded(want, items, complete=isinstance(want, After) or not items)
         if isinstance(want, After):
             self.cursor, self.doubtful = cursor, doubtful
             self.unread_until = again_at

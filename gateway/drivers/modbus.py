@@ -10,6 +10,8 @@ pymodbus is imported when the first line is opened: a gateway without Modbus nev
 
 import asyncio
 import logging
+import termios
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,6 +83,11 @@ class Master:
                 opened = await client.connect()
         except (TimeoutError, OSError, ValueError):
             opened = False
+        except termios.error as error:  # a Pi's mini UART has no parity
+            traceback.clear_frames(error.__traceback__)  # in one of them pymodbus has left the port, open
+            self.close()
+            text = _("{device} can't do {baud} baud with {parity} parity: take another port, or another setting")
+            return text.format(device=self.device, baud=self._baud, parity=self._parity)
         if not opened:
             self.close()
             if self.tcp:

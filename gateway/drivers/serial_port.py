@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import stat
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -61,9 +62,9 @@ class SerialPort:
         while True:
             beat()
             try:
-                self._port = _opened(self._device, self._baud)
+                self._port = opened(self._device, self._baud)
             except (serial.SerialException, OSError, ValueError) as error:
-                self._fail(_explained(self._device, error))
+                self._fail(explained(self._device, error))
             else:
                 try:
                     self._fail(await self._serve(self._port, beat))
@@ -98,7 +99,7 @@ class SerialPort:
         except BlockingIOError:
             return
         except OSError as error:
-            self._end(_explained(self._device, error))
+            self._end(explained(self._device, error))
             return
         if data:
             self._received(data)
@@ -112,7 +113,7 @@ class SerialPort:
         except BlockingIOError:
             written = 0
         except OSError as error:
-            self._end(_explained(self._device, error))
+            self._end(explained(self._device, error))
             return
         del self._unwritten[:written]
         if self._unwritten:
@@ -141,7 +142,8 @@ class SerialPort:
             port.close()
 
 
-def _explained(device: str, error: Exception) -> str:
+def explained(device: str, error: Exception) -> str:
+    """Return why a line can't be opened or is lost, and what to look at."""
     number = getattr(error, "errno", None)
     match number:
         case 2:
@@ -171,16 +173,20 @@ def no_line(device: str) -> bool:
         return False  # opening it will tell
 
 
-def _opened(device: str, baud: int) -> serial.Serial:
+def opened(device: str, baud: int) -> serial.Serial:
+    """Open a line for us alone. Raises SerialException, OSError or ValueError: `explained` says why."""
     if no_line(device):
         raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
-    return serial.Serial(device, baud, timeout=0, write_timeout=0, exclusive=True)
+    try:
+        return serial.Serial(device, baud, timeout=0, write_timeout=0, exclusive=True)
+    except termios.error as error:  # it was pulled out just now
+        raise OSError(*error.args) from error
 
 
 def try_open(device: str, baud: int) -> str | None:
     """Open and close a line, for `check`; return why it can't be, or None."""
     try:
-        _opened(device, baud).close()
+        opened(device, baud).close()
     except (serial.SerialException, OSError, ValueError) as error:
-        return _explained(device, error)
+        return explained(device, error)
     return None

@@ -37,4 +37,21 @@ CREATE TABLE lost (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS: Final = (files("gateway.outbox").joinpath("schema.sql").read_text("utf-8"), _DECLARED, _NOTE, _LOST)
+# What local sources have had recorded, by the number that stands for their idempotency key; the newest of each.
+_RAISED: Final = """
+CREATE TABLE raised (
+    source TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    at_us INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    stage INTEGER NOT NULL,
+    PRIMARY KEY (source, number)
+) WITHOUT ROWID
+"""
+
+MIGRATIONS: Final = (
+    files("gateway.outbox").joinpath("schema.sql").read_text("utf-8"), _DECLARED, _NOTE, _LOST, _RAISED,
+)  # fmt: skip

@@ -41,8 +41,10 @@ class Opened:
     damage: str | None = None  # what was wrong with the store that was set aside, now or before
 
 
-async def open_store(disk: Disk, path: Path, random4: bytes, chain: bytes, stamp: Callable[[], str]) -> Opened:
-    """Open the store and begin an epoch; `stamp` dates what is set aside.
+async def open_store(
+    disk: Disk, path: Path, random4: bytes, chain: bytes, *, stamp: Callable[[], str], room: int
+) -> Opened:
+    """Open the store and begin an epoch; `stamp` dates what is set aside, and `room` is what all of it may take.
 
     Raises `StoreError` only if another process has the store, or newer software made it.
     """
@@ -57,7 +59,7 @@ async def open_store(disk: Disk, path: Path, random4: bytes, chain: bytes, stamp
         except DamagedError as error:
             damage = error.what
             log.warning("the store is damaged and set aside: %s", damage)
-            await disk.set_aside(path, stamp())
+            await set_aside(disk, path, stamp(), room)
             if database is not None:
                 await database.close()
         database = None
@@ -72,6 +74,12 @@ async def open_store(disk: Disk, path: Path, random4: bytes, chain: bytes, stamp
             damage = _("a store was set aside before")
         start = await _glimpsed(disk, path, database, look) or _unknown(random4, chain)
         return Opened(database, start, error, damage)
+
+
+async def set_aside(disk: Disk, path: Path, stamp: str, room: int) -> None:
+    """Set a store aside; raises `StoreError`."""
+    for file in await disk.set_aside(path, stamp, room):
+        log.warning("%s is deleted and was not salvaged: what was set aside takes more than outbox.max_mb", file)
 
 
 async def _begun(disk: Disk, path: Path, database: Database, random4: bytes, chain: bytes) -> Opened:

@@ -6,7 +6,8 @@ Rules:
    trust anchor. So nothing is invented, whatever stands in the file, and whoever wrote it.
 2. Alarms and status first, then telemetry. A step is a few pages, read and verified on a thread beside the event loop,
    and one short transaction; between two steps the machine is left alone for as long.
-3. What C5 has is not taken in again. What is taken in waits for its receipt like any other record.
+3. What C5 has is not taken in again; what it was told to be lost is. What is taken in waits for its receipt like any
+   other record.
 4. At the end it is known what is `lost`: what must have existed (a head, a receipt, an event or a later record names
    it) and is neither here nor receipted. Before the end of all files nothing is: what one lacks, the next may have.
 
@@ -229,12 +230,14 @@ def _take_in(connection: sqlite3.Connection, found: Sequence[Found]) -> tuple[li
         count = int.from_bytes(said.epoch[:4], "big")
         ordinal = epochs.setdefault(said.epoch, wreck.place(connection, said.epoch, count, chain, None))
         held = connection.execute(
-            "SELECT 1 FROM record WHERE (lane, ordinal, sequence) = (?, ?, ?) UNION ALL"
-            " SELECT 1 FROM receipted WHERE lane = ? AND ordinal = ? AND first <= ? AND last >= ?",
-            2 * (said.lane, ordinal, said.sequence) + (said.sequence,),
+            "SELECT 1 FROM record WHERE (lane, ordinal, sequence) = (?1, ?2, ?3) UNION ALL"
+            " SELECT 1 FROM receipted WHERE lane = ?1 AND ordinal = ?2 AND ?3 BETWEEN first AND last AND NOT EXISTS"
+            " (SELECT 1 FROM lost WHERE lane = ?1 AND ordinal = ?2 AND ?3 BETWEEN first AND last)",
+            (said.lane, ordinal, said.sequence),
         ).fetchone()
         if held:
             continue
+        _take_back(connection, (said.lane, ordinal), said.sequence)
         item = Item(said.lane, ordinal, said.sequence, wire)
         statements.insert(connection, (Entry(item, digest),))
         event: EventState | None = None
@@ -250,6 +253,19 @@ def _take_in(connection: sqlite3.Connection, found: Sequence[Found]) -> tuple[li
         "UPDATE fact SET value = max(value, (SELECT max(start_count) FROM epoch)) WHERE name = 'start_count'"
     )
     return taken, epochs
+
+
+def _take_back(connection: sqlite3.Connection, place: tuple[Lane, int], sequence: int) -> None:
+    """Have no declaration hold of a record that is here, nor a receipt that has covered it for that reason."""
+    for table in ("receipted", "lost", "declared"):
+        where = f"FROM {table} WHERE lane = ? AND ordinal = ?"
+        spans = connection.execute(f"SELECT * {where} AND ? BETWEEN first AND last", (*place, sequence)).fetchall()
+        for _lane, _ordinal, first, last, *by in spans:
+            connection.execute(f"DELETE {where} AND first = ?", (*place, first))
+            for part in ((first, sequence - 1), (sequence + 1, last)):
+                if part[0] <= part[1]:
+                    row = (*place, *part, *by)
+                    connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608  # constants
 
 
 def runs(taken: Sequence[Taken]) -> list[Run]:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gateway.delivery.item import After, Declared, DeviceState, Entry, EventState, Item, Note, Run, Want
+from gateway.delivery.item import After, Declared, DeviceState, Entry, EventState, Item, Note, RaisedState, Run, Want
 from gateway.errors import DamagedError
 from gateway.event import Lane
+from gateway.outbox import raised
 from gateway.outbox.budget import Budget, Usage
 from gateway.outbox.measure import usage
 from gateway.signing.message import Head
@@ -46,6 +47,7 @@ class Start:
     declared: tuple[Declared, ...] = ()  # what was dropped, while C5 hasn't receipted that it was told
     notes: tuple[Note, ...] = ()
     lost: tuple[Run, ...] = ()  # what was declared lost, whether C5 has receipted that it was told or not
+    raised: tuple[RaisedState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def look(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start:
         (last or 0) + 1, epoch(count, random4), count, True, heads, receipted,
         {epoch: ordinal for ordinal, epoch in epochs.items()}, devices, events, chain, older, declared(connection),
         _notes(connection), _lost(connection),
+        raised.read(connection) if has(connection, "raised") else (),
     )  # fmt: skip
 
 
@@ -212,6 +215,8 @@ def insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Seq
             newest[item.lane] = entry
         if entry.acknowledges is not None:  # alarms come first: the event's own row is there
             _acknowledge(connection, entry.acknowledges)
+        if entry.raised is not None:
+            raised.put(connection, entry.raised, item)
         if entry.device is None:
             continue
         before_it = devices.get(entry.device.device, entry.device)
@@ -244,6 +249,7 @@ def insert(connection: sqlite3.Connection, entries: Sequence[Entry], states: Seq
 
 def _acknowledge(connection: sqlite3.Connection, event: tuple[str, int]) -> None:
     connection.execute("UPDATE event SET stage = 3 WHERE device = ? AND number = ?", event)
+    connection.execute("UPDATE raised SET stage = 3 WHERE source = ? AND number = ?", event)
 
 
 def put_devices(connection: sqlite3.Connection, states: Sequence[DeviceState]) -> None:
@@ -283,7 +289,8 @@ def receipt(connection: sqlite3.Connection, runs: Sequence[Run]) -> dict[Lane, i
         gone[run.lane] = gone.get(run.lane, 0) + _delete(connection, run)
         merge(connection, "receipted", run)
         if run.lane is not Lane.TELEMETRY:
-            connection.execute(f"UPDATE event SET stage = 2 WHERE stage < 2 AND {_IN_RUN}", place)  # noqa: S608  # same
+            for table in ("event", "raised"):
+                connection.execute(f"UPDATE {table} SET stage = 2 WHERE stage < 2 AND {_IN_RUN}", place)  # noqa: S608  # same
         if run.lane is Lane.STATUS:
             _settle(connection, run)
     return gone

@@ -34,7 +34,7 @@ from gateway.outbox.budget import LOG_MAX, Budget, Usage
 from gateway.outbox.gauge import Gauge
 from gateway.outbox.inspect import FILE, Waiting, waiting_in
 from gateway.outbox.migrate import MIGRATIONS
-from gateway.outbox.opening import adopt, open_store
+from gateway.outbox.opening import adopt, open_store, set_aside
 from gateway.outbox.pending import NEVER, Pending
 from gateway.outbox.salvage import Taken
 from gateway.outbox.salvager import Rescue, Salvager
@@ -112,7 +112,8 @@ class Outbox:
         """
         path = state_dir / FILE
         disk, rescue = disk or Disk(), rescue or Rescue()
-        opened = await open_store(disk, path, random4, chain, rescue.stamp)
+        room = (budget or Budget()).whole
+        opened = await open_store(disk, path, random4, chain, stamp=rescue.stamp, room=room)
         outbox = cls(disk, path, opened.database, opened.start, budget=budget, rescue=rescue)
         if opened.failed is not None:
             outbox._renewed = opened.damage is not None
@@ -382,7 +383,7 @@ class Outbox:
 
     async def _set_aside(self) -> None:
         """Make room for a new store; what memory holds stays, and goes into that."""
-        await self._disk.set_aside(self._path, self._rescue.stamp())
+        await set_aside(self._disk, self._path, self._rescue.stamp(), self.gauge.budget.whole)
         database, self._database = self._database, None
         if database is not None:
             await database.close()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from gateway.delivery.item import Run
+from gateway.delivery.item import PRESS, Run
 from gateway.errors import DamagedError
 from gateway.event import Lane
 from gateway.outbox import statements
@@ -95,9 +95,19 @@ FITS: Final[dict[str, Callable[..., bool]]] = {
         and _number(stage, 1, 3)
     ),
     "note": _note,
+    "raised": lambda source, number, digest, at_us, lane, ordinal, sequence, stage: (
+        type(source) is str
+        and _NAME.fullmatch(source) is not None
+        and _number(number, 1, PLACE_MAX)
+        and type(digest) is bytes
+        and _number(at_us, -PLACE_MAX, PLACE_MAX)
+        and _span(lane, ordinal, sequence, sequence)
+        and _number(stage, 1, 3)
+    ),
 }
 _COLUMNS: Final = {
     "fact": 2, "epoch": 4, "head": 5, "receipted": 4, "declared": 6, "device": 7, "event": 6, "note": 3, "lost": 4,
+    "raised": 8,
 }  # fmt: skip
 
 
@@ -131,6 +141,7 @@ class Known:
     events: tuple[Row, ...]
     notes: tuple[Row, ...]
     lost: tuple[Row, ...]
+    raised: tuple[Row, ...]
     reached: dict[tuple[Lane, int], int]
     told: bool
 
@@ -185,8 +196,9 @@ def known(pages: Pages) -> Known:
         receipted=tuple(rows["receipted"]),
         devices=tuple(rows["device"]),
         events=tuple(row for row in rows["event"] if _int(row[5]) >= _RECEIVED),
-        notes=tuple(rows["note"]),
+        notes=tuple(row for row in rows["note"] if not str(row[1]).startswith(PRESS)),
         lost=tuple(rows["lost"]),
+        raised=tuple(row for row in rows["raised"] if row[5] in epochs and _int(row[7]) >= _RECEIVED),
         reached=reached,
         told=whole["receipted"] and whole["epoch"],
     )
@@ -221,6 +233,10 @@ def adopt(connection: sqlite3.Connection, found: Known, *, whole: bool) -> dict[
         connection.executemany(
             "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?)",
             ((*row[:3], ordinals.get(_int(row[3]), _NOWHERE), *row[4:]) for row in found.events),
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO raised VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ((*row[:5], ordinals[_int(row[5])], *row[6:]) for row in found.raised),
         )
     return ordinals
 

@@ -91,7 +91,7 @@ def parse(text: str, name: str, file: str) -> Profile:
     """Read a profile; raises SettingsError with the line of each mistake. `file` is for the message alone."""
     try:
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: of a number too long, too
         raise SettingsError(
             _("{path} is not TOML: {reason}").format(path=file, reason=error), _("see docs/operate/modbus.md")
         ) from error

@@ -1,7 +1,8 @@
 """Watches the clock: a step becomes a record, and the floor on disk follows the time that is sure.
 
-What is watched is the machine's clock, as it is: that somebody set it is news even where the gateway knew better. The
-record of a step that made the clock right is the one by which C5 corrects those before it.
+What is watched is the machine's clock, as it is: that somebody set it is news even where the gateway knew better. So
+is the time that the gateway goes by when satellites begin to tell it. The record of a step that made the clock right
+is the one by which C5 corrects those before it.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.signing.record import SYNCHRONISED
-from gateway.wall import Steps
+from gateway.wall import GNSS, STEP_US, Steps
 
 if TYPE_CHECKING:
     from gateway.clock import FieldClock
@@ -36,6 +37,7 @@ class ClockWatch:
         self._record = record
         self._steps = Steps(clock.machine.now_us(), clock.monotonic())
         self._kept_at = clock.monotonic()
+        self._judged, self._judged_at = clock.judged(), clock.monotonic()
         self._sure = False  # a synchronised clock has set the floor on disk
 
     async def run(self) -> None:
@@ -50,12 +52,23 @@ class ClockWatch:
             await self._write()
 
     def _look(self) -> None:
+        self._look_up()
         before, wall_us, now = self._clock.monotonic(), self._clock.machine.now_us(), self._clock.monotonic()
         if now - before > BLUR:
             return
         if (stepped := self._steps.look(wall_us, now)) is not None:
             log.warning("the clock was set, by %+.1f s", (stepped.to_us - stepped.from_us) / 1e6)
             self._record("clock.stepped", {"from_us": stepped.from_us, "to_us": stepped.to_us})
+
+    def _look_up(self) -> None:
+        """Tell of a time that came from satellites, where another was gone by before."""
+        before, at = self._judged, self._judged_at
+        judged, now = self._clock.judged(), self._clock.monotonic()
+        self._judged, self._judged_at = judged, now
+        shown_us = before.us + round((now - at) * 1e6)
+        if judged.source == GNSS and before.source not in SYNCHRONISED and abs(judged.us - shown_us) > STEP_US:
+            log.warning("satellites tell the time: it was off by %+.1f s", (judged.us - shown_us) / 1e6)
+            self._record("clock.stepped", {"from_us": shown_us, "to_us": judged.us})
 
     def _due(self) -> bool:
         sure = self._clock.quality()[0] in SYNCHRONISED

@@ -5,19 +5,20 @@ tried again. What was told of an input is stored in the transaction of the recor
 is held makes one alarm over any number of restarts (`sensing.contact`, rule 4).
 
 The last press of an input is followed through its stages: 1 when its record is durable, 2 when C5 has receipted it, 3
-when an operator has seen it; each is shown at once on the outputs that the settings name (`control.feedback`).
+when an operator has seen it; each is shown at once on the outputs that the settings name (`control.feedback`). Where
+that press was recorded, and how far it has come, is noted too: after a restart its light shows what is true still.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.control.feedback import ACKNOWLEDGED, OFF, RECEIVED, STORED, UNSHOWN, Order, light, sound
 from gateway.delivery.awaited import Awaited, Place
-from gateway.delivery.item import Note, Run
+from gateway.delivery.item import PRESS, Note, Run
 from gateway.event import Event, lane_of
 from gateway.sensing.contact import ACTIVE, IDLE, STUCK, Contact, Edge
 from gateway.tasks.presses import Presses
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WAITING_MAX: Final = 64  # events of an input that memory has no room for: twenty presses, and what ends them
+
+NOTED: Final = ("ordinal", "sequence", "stage")  # of an input's last press
 
 Show = Callable[[str, Order], None]  # an output's name, and what it shall do
 
@@ -61,6 +64,7 @@ class Inputs:
         show: Show,
         *,
         later: Callable[[float, Callable[[], None]], object],
+        notes: Iterable[Note] = (),
     ) -> None:
         self._inputs = {contact.name: _Input(contact, *outputs) for contact, *outputs in contacts}
         self._recorder = recorder
@@ -72,10 +76,30 @@ class Inputs:
         self._lit: dict[str, Order] = {}  # what each light shows of the last press
         self.presses = Presses(clock)
         self.dropped = 0  # events that didn't even find room to wait
+        self._restore({(note.source, note.what): note.value for note in notes})
 
     def __contains__(self, name: object) -> bool:
         """Whether there is an input of this name."""
         return name in self._inputs
+
+    def _restore(self, noted: Mapping[tuple[str, str], int | None]) -> None:
+        """Go on with the presses of before the start; the lights are lit once whoever made this is ready."""
+        found: list[tuple[int, int, _Input]] = []
+        for name, own in self._inputs.items():
+            ordinal, sequence, stage = (noted.get((name, f"{PRESS}{own.contact.on}.{what}")) for what in NOTED)
+            if ordinal is None or sequence is None or stage not in (STORED, RECEIVED, ACKNOWLEDGED):
+                continue
+            own.press, own.stage, own.place = 1, stage, (lane_of(own.contact.on), ordinal, sequence)
+            if stage < RECEIVED:
+                self._awaited.add(own.place, (name, own.press))
+            found.append((ordinal, sequence, own))
+        for _ordinal, _sequence, own in sorted(
+            found, key=lambda one: one[:2]
+        ):  # of two with one light the later counts
+            if own.indicator is not None and (order := light(own.contact.on, own.stage)) is not None:
+                self._lit[own.indicator] = order
+        for output in tuple(self._lit):
+            self._later(0.0, partial(self.relit, output))
 
     # What the lines say.
 
@@ -154,6 +178,11 @@ class Inputs:
             if self._recorder.record(event, notes=notes) is None:
                 return
         else:
+            place = self._recorder.ordinal, self._recorder.sequence(lane_of(event.type)) + 1
+            notes = (
+                *notes,
+                *(_press(contact, what, value) for what, value in zip(NOTED, (*place, STORED), strict=True)),
+            )
             signed = self._recorder.record(event, stored=partial(self._stage, name, own.press + 1, STORED), notes=notes)
             if signed is None:
                 return
@@ -177,6 +206,8 @@ class Inputs:
         if press != own.press or stage <= own.stage:
             return
         own.stage = stage
+        if stage > STORED:  # that was noted with the record
+            self._store.remember((), (_press(own.contact, "stage", stage),))
         self.presses.stage(name, press, stage)
         if own.indicator is not None and (order := light(own.contact.on, stage)) is not None:
             self._light(own.indicator, order)
@@ -240,6 +271,10 @@ class Inputs:
 
 def _note(contact: Contact, state: int) -> Note:
     return Note(contact.name, contact.on, None if state == IDLE else state)
+
+
+def _press(contact: Contact, what: str, value: int) -> Note:
+    return Note(contact.name, f"{PRESS}{contact.on}.{what}", value)
 
 
 def told(name: str, on: str, notes: Iterable[Note]) -> int:

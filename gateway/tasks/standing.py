@@ -57,10 +57,15 @@ class Standing:
         self._note(note)
         self._store.remember((), (note,))
 
-    def drop(self, source: str, *but: str) -> None:
-        """Note nothing of a source any more, or only these."""
-        for what in self._values.get(source, {}).keys() - set(but):
-            self.keep(source, what, None)
+    def leave(self, event: Event, source: str) -> bool:
+        """Tell that a source is no more, and note nothing of it any more; return whether there was room."""
+        if not self._store.room(lane_of(event.type)):
+            return False
+        notes = tuple(Note(source, what, None) for what in self._values.get(source, ()))
+        if self._recorder.record(event, notes=notes) is None:
+            return False
+        self.forget(source)
+        return True
 
     def forget(self, source: str) -> None:
         """A device is enrolled no more; the store forgets it by itself."""

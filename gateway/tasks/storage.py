@@ -48,9 +48,11 @@ class Storage:
         assert signed is not None
         self._coverage.forgo(drop.runs, (self._recorder.ordinal, signed.record.sequence))
 
-    def learn(self, ordinals: Mapping[bytes, int]) -> None:
-        """Take in epochs of which a salvage has found records."""
+    def found(self, runs: Sequence[Run], ordinals: Mapping[bytes, int]) -> None:
+        """Take in what a salvage has found, and the epochs of it."""
         self._epochs |= {ordinal: epoch for epoch, ordinal in ordinals.items()}
+        for run in runs:
+            self._coverage.found(run)
 
     def lost(self, lost: Sequence[Run]) -> None:
         """Declare what a salvage has not found (wire.md, section 2 "Unavailable")."""

@@ -18,6 +18,7 @@ from gateway.sensing.policy import Policy
 from gateway.sensing.stuck import Button
 from gateway.sensing.supervision import Listening, Supervision
 from gateway.tasks.standing import Standing
+from gateway.tasks.wrong import Wrong, words
 from gateway.text import _
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ PRESSED, TAMPERED, RELEASED, CLOSED, BATTERY_LOW, BATTERY_RESTORED = 1, 6, 16, 1
 # Notes that are no trouble: what a device is like.
 INTERVAL, OWN_BATTERY, RELEASES = "interval", "battery.own", "releases"
 LINE: Final = "line"  # who says that a port is lost: the line itself, or who restarts its driver
+TECHNICIAN, SETTINGS = "technician", "settings"  # by whom a source is no more, unless a commander said so
 
 
 class _Watched:
@@ -52,8 +54,16 @@ class Supervise:
     """All enrolled devices and all lines."""
 
     def __init__(
-        self, policy: Policy, recorder: "Recorder", store: "Store", clock: "Timekeeper", notes: Iterable[Note]
+        self,
+        policy: Policy,
+        recorder: "Recorder",
+        store: "Store",
+        clock: "Timekeeper",
+        notes: Iterable[Note],
+        *,
+        gateway: str,
     ) -> None:
+        self._gateway = gateway
         self._policy = policy
         self._clock = clock
         self._standing = Standing(recorder, store, notes)
@@ -65,15 +75,17 @@ class Supervise:
         self._noise: dict[str, Noise] = {}  # by port
         self._faults: dict[str, dict[str, str]] = {}  # by port: who says that it is lost, and why
         self._unsettled: set[str] = set()  # ports of which C5 is to be told
-        self._leaving: set[str] = set()  # sources that are no more, of which C5 is to be told
+        self._leaving: dict[str, str] = {}  # sources that are no more, by whom: C5 is to be told
 
     # What is supervised.
 
-    def watch(self, devices: Mapping[str, "Device"]) -> None:
-        """Supervise these, and no others."""
+    def watch(self, devices: Mapping[str, "Device"], commanded: str | None = None) -> None:
+        """Supervise these, and no others; of each that goes C5 is told, unless C5 itself has `commanded` it."""
         now = self._now()
         for gone in self._watched.keys() - devices.keys():
             self._forget(gone)
+            if gone != commanded:
+                self._leave(gone, TECHNICIAN)
         for device in devices.values():
             known = self._watched.get(device.id)
             if known is not None and known.device.key == device.key:
@@ -81,13 +93,15 @@ class Supervise:
                 continue
             if known is not None:
                 self._forget(device.id)
+                self._leave(device.id, TECHNICIAN)
             self._watched[device.id] = _Watched(device, self._policy, self._standing)
             interval, lost_for = (self._standing.value(device.id, what) for what in (INTERVAL, "device.lost"))
             self._supervision.watch(device.id, now, interval=interval, lost_for=lost_for)
 
-    def forget(self, device: str) -> None:
-        """Another device has this id now: what was noted of the one before doesn't hold."""
+    def revoked(self, device: str) -> None:
+        """A device was revoked while the service was down; another may have its id now."""
         self._standing.forget(device)
+        self._leaving[device] = TECHNICIAN
 
     def _forget(self, device: str) -> None:
         del self._watched[device]
@@ -187,18 +201,17 @@ class Supervise:
     def gone(self, configured: Container[str]) -> None:
         """End what was told of sources that the settings name no more: it would be a trouble for ever."""
         for source in self._standing.sources:
-            if source in self._watched or source in configured:
-                continue
-            log.info("%s is configured no more: what was told of it ends", source)
-            self._standing.drop(source, "port.lost", "radio.jammed")
-            self._leaving.add(source)
+            if source not in self._watched and source not in configured:
+                log.info("%s is configured no more: what was told of it ends", source)
+                self._leaving.setdefault(source, SETTINGS)
 
-    def _leave(self, source: str) -> None:
-        data: dict[str, Any] = {"port": source}
-        port = self._standing.end(Event("port.restored", source, data=data), "port.lost")
-        radio = self._standing.end(Event("radio.cleared", source, data={**data, "noise": 0}), "radio.jammed")
-        if port and radio:
-            self._leaving.discard(source)
+    def _leave(self, source: str, by: str) -> None:
+        """Have C5 know that a source is no more, and with it whatever was wrong with it; later, if there is no room."""
+        data = {"name": "device.revoke", "commander": by, "outcome": "done", "device": source}
+        if self._standing.leave(Event("command.executed", self._gateway, data=data), source):
+            self._leaving.pop(source, None)
+        else:
+            self._leaving[source] = by
 
     # Time.
 
@@ -213,8 +226,8 @@ class Supervise:
                 self._supervision.told(lost, now)
         for port in tuple(self._unsettled):
             self._settle(port)
-        for source in tuple(self._leaving):
-            self._leave(source)
+        for source, by in tuple(self._leaving.items()):
+            self._leave(source, by)
         for port, noise in self._noise.items():
             self._judge(port, noise, now)
         for device in tuple(self._chattering):
@@ -269,7 +282,8 @@ class Supervise:
             "lost": self._supervision.lost(device),
             "silent_s": round(self._supervision.silent(device, self._now()), 1),
             "battery_mv": watched.battery.millivolts,
-            "troubles": self._troubles(watched),
+            "troubles": [words(wrong) for wrong in self._wrong(watched)],
+            "wrong": self._wrong(watched),
         }
 
     @property
@@ -281,31 +295,22 @@ class Supervise:
             if noise.jammed
         ]
         for watched in self._watched.values():
-            if told := self._troubles(watched):
+            if wrong := ", ".join(words(wrong) for wrong in self._wrong(watched)):
                 device = " ".join(filter(None, (watched.device.id, watched.device.name)))
-                found.append(_("device {device}: {troubles}").format(device=device, troubles=", ".join(told)))
+                found.append(_("device {device}: {troubles}").format(device=device, troubles=wrong))
         return found
 
-    def _troubles(self, watched: _Watched) -> list[str]:
+    def _wrong(self, watched: _Watched) -> list[Wrong]:
         device = watched.device.id
-        found = []
+        found: list[Wrong] = []
         if self._supervision.lost(device):
-            silent = _span(self._supervision.silent(device, self._now()))
-            found.append(_("lost, nothing heard for {silent}: a press would not be heard").format(silent=silent))
+            found.append({"what": "lost", "silent_s": round(self._supervision.silent(device, self._now()))})
         if watched.tamper[1]:
-            found.append(_("its case is open"))
+            found.append({"what": "tamper"})
         if watched.button.stuck:
-            found.append(_("its button is held down: it can't call again"))
+            found.append({"what": "stuck"})
         if watched.battery.low:
-            found.append(_("battery low"))
+            found.append({"what": "battery"})
         if watched.chatter.chattering:
-            found.append(_("sends too much, {count} events in a minute").format(count=watched.chatter.chattering))
+            found.append({"what": "chattering", "count": watched.chatter.chattering})
         return found
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return _("{s} s").format(s=round(seconds))
-    if seconds < 7200:
-        return _("{min} min").format(min=round(seconds / 60))
-    return _("{h} h").format(h=round(seconds / 3600))

@@ -157,7 +157,7 @@ def play(data: bytes) -> None:
     """A scenario: read, or refused as `load` says."""
     with contextlib.suppress(ValueError):
         read = scenario.load(_written("scenario.toml", data))
-        assert all(len(board.devices) == board.count for board in read.board)
+        assert all(len(board.names) == board.count for board in read.board)
 
 
 @cache
@@ -188,7 +188,7 @@ def requests(data: bytes) -> None:
         registry=Registry(_home() / "devices.json"),
         intake=_Intake(),
         works=works,
-        supervise=SimpleNamespace(watch=lambda _devices: None),
+        supervise=SimpleNamespace(watch=lambda _devices, _commanded: None),
         outbox=SimpleNamespace(
             forget=lambda _device: None, salvager=SimpleNamespace(begin=lambda _file: None, progress=None, busy=False)
         ),
@@ -369,7 +369,7 @@ TARGETS = (
         "scenario",
         play,
         lambda: [(scenario.SHIPPED / f"{name}.toml").read_bytes()[:8000] for name in scenario.shipped()],
-        ("firmware_sim.scenario",),
+        ("firmware_sim.scenario", "firmware_sim.kinds.receiver"),
         "text",
         words=_TOML,
         most=8192,

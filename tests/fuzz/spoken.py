@@ -155,6 +155,9 @@ class _Field:
     def acknowledged(self, *_what: Any) -> Any:
         return "now"
 
+    def identify(self, _device: str, _seconds: float, ended: Any) -> None:
+        ended(None)
+
     def ask(self, _device: str, _command: int, _arguments: Any, ended: Any) -> None:
         ended(None)
 
@@ -211,7 +214,7 @@ class Gateway:
         works = Works(GATEWAY, Maintenance(GATEWAY), self.recorder, self.clock, lambda name: name == DEVICE)
         itself = Service(GATEWAY, self.recorder, apply=_applied, revoke=_revoked, restart=lambda _cause: None)
         alarms = Alarms(self_, {OLD: 1, EPOCH: 2}, field, field, self.recorder)
-        orders = Field(GATEWAY, field, field, _Field("meter"))
+        orders = Field(GATEWAY, field, field, _Field("meter"), _Field("gate"))
         self.slow = {"config.apply": itself.apply_settings, "device.revoke": itself.revoke_device}
         self.commands = Commands(
             own=self_,

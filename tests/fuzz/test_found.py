@@ -65,7 +65,7 @@ def test_brackets_in_brackets_are_a_mistake_in_the_settings(tmp_path: Path) -> N
 def test_a_device_that_is_a_list_is_no_device_and_no_mistake_of_ours() -> None:
     answers: list[Done] = []
     nothing = _Field("meter")
-    Field("gw-1", nothing, nothing, nothing).set_output(
+    Field("gw-1", nothing, nothing, nothing, nothing).set_output(
         Order("output.set", {"device": [], "output": 1, "on": True}, "boss"), answers.append
     )
     assert [done.text for done in answers] == ["device must be a device that is enrolled here"]

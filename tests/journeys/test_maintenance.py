@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 from tests.journeys.test_resend import BOSS, command
-from tests.support.world import Counted, World, until
+from tests.support.world import ALLOWED, Counted, World, until
 
+AT_HOME = ALLOWED.replace("c5/v1/+/+/gw-1", "c5/v1/test/+/gw-1")  # of its own agency alone
 OBEYS = f'[delivery]\ncommanders = ["{BOSS}"]\n'
 
 
@@ -70,11 +71,11 @@ def test_what_is_pressed_under_maintenance_and_on_a_walk_is_marked_as_a_test_and
     asyncio.run(journey())
 
 
-def test_settings_from_afar_are_replied_to_reported_and_in_force_after_the_gateway_s_own_restart(
+def test_settings_from_afar_are_in_force_after_a_restart_and_taken_back_where_c5_is_not_heard_under_them(
     tmp_path: Path, authority: Path, counted: Counted
 ) -> None:
     async def journey() -> None:
-        async with asyncio.timeout(90), World(tmp_path, authority, tables=OBEYS) as world:
+        async with asyncio.timeout(90), World(tmp_path, authority, tables=OBEYS, access=AT_HOME) as world:
             await world.press()
             status, said = await command(world, BOSS, "config.apply", 'toml=[delivery]\ncommanders = ["mallory"]')
             assert isinstance(said, dict), said
@@ -90,8 +91,14 @@ def test_settings_from_afar_are_replied_to_reported_and_in_force_after_the_gatew
             await until(lambda: not world.gateway.running, "the gateway to stop by itself")
             world.gateway.kill()  # it is reaped; systemd would start it
             await world.gateway.start()
+
+            async def kept() -> bool:
+                return not (await world.ask())["applied"]["on_trial"]
+
+            await until(kept, "a receipt, with which the trial ends")
             applied = (await world.ask())["applied"]
-            assert applied == {"sha256": said["result"]["sha256"], "keys": ["log.level"], "refused": None}
+            shown = {"sha256": said["result"]["sha256"], "keys": ["log.level"], "refused": None, "on_trial": False}
+            assert applied == shown
             await until(lambda: "DEBUG" in world.gateway.log, "a log that says more")
             await until(lambda: world.receiver.of_type("config.changed"), "the change at C5")
             (line,) = world.receiver.of_type("config.changed")
@@ -102,6 +109,21 @@ def test_settings_from_afar_are_replied_to_reported_and_in_force_after_the_gatew
             status, printed, _ = await world.gateway.command("check", "--json")
             found = {finding["what"]: finding for finding in json.loads(printed)["findings"]}
             assert "log.level" in found["settings"]["text"]
+
+            settings.write_text('[gateway]\nagency = "elsewhere"\n[delivery]\nprofile = 3\n')
+            status, cut_off = await command(world, BOSS, "config.apply", f"toml=@{settings}")
+            assert isinstance(cut_off, dict), cut_off
+            for _start in range(2):  # by these, and by those before
+                await until(lambda: not world.gateway.running, "the gateway to stop by itself", within=40)
+                world.gateway.kill()
+                await world.gateway.start()
+            assert (await world.ask())["applied"] == shown
+            digests = [shown["sha256"], cut_off["result"]["sha256"], shown["sha256"]]
+
+            def is_back() -> bool:
+                return [line["data"]["sha256"] for line in world.receiver.of_type("config.changed")] == digests
+
+            await until(is_back, "the way back, at C5")
             await world.press()
             counted(await world.judged())
 

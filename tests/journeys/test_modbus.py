@@ -1,22 +1,14 @@
 """A cabinet on RS-485: a charger, a door and a meter that dies: each happening is the right record, once."""
 
 import asyncio
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from firmware_sim.labels import kept_label
 from firmware_sim.modbus import Unit, Units
-from firmware_sim.play import Run
 from firmware_sim.pty import PseudoTerminal
-from firmware_sim.scenario import find, load
 from gateway.event import LANE_NAMES
 from tests.support.operator import Operator
-from tests.support.world import GATEWAY, HONEST, Counted, World, enrol, until
+from tests.support.world import GATEWAY, HONEST, Counted, World, until
 
-OF_ITSELF = {"measurement", "device.joined"}
 # What C5 shows as a trouble for as long as it lasts, and that it has ended.
 OF_THE_FIELD = {"battery.low", "threshold.exceeded", "device.lost", "port.lost", "power.lost", "door.opened"}
 SETTINGS = """
@@ -127,57 +119,6 @@ def test_units_on_a_bus_are_measured_watched_and_switched(tmp_path: Path, author
                         ("port.lost", "cabinet"), ("port.restored", "cabinet"),
                     )
                 )  # fmt: skip
-                counted(await world.judged(reports=HONEST | OF_THE_FIELD))
-
-    asyncio.run(journey())
-
-
-CABINET = {"charger": (1, "epever-tracer"), "meter": (2, "eastron-sdm120"), "door": (3, "waveshare-io-8ch"),
-           "climate": (4, "xy-md02")}  # fmt: skip
-TOWER = {
-    ("alarm", "panic.pressed", "0c500051"): 1,
-    ("status", "battery.low", "charger"): 1, ("status", "battery.restored", "charger"): 1,
-    ("status", "door.opened", "door"): 1, ("status", "door.closed", "door"): 1,
-    ("status", "threshold.exceeded", "climate"): 1, ("status", "threshold.restored", "climate"): 1,
-    ("status", "device.lost", "meter"): 1, ("status", "device.restored", "meter"): 1,
-    ("status", "port.lost", "cabinet"): 1, ("status", "port.restored", "cabinet"): 1,
-}  # fmt: skip
-
-
-@pytest.mark.soak  # 45 s: the scenario goes by the profiles' own periods
-def test_each_fault_of_the_tower_arrives_as_the_right_record_once_in_the_right_lane(
-    tmp_path: Path, authority: Path, counted: Counted
-) -> None:
-    field = tmp_path / "field"
-    field.mkdir()
-    tables = f'[[port]]\nname = "cabinet"\ndriver = "modbus"\ndevice = "{field}/cabinet"\nbaud = 19200\n'
-    for name, (address, profile) in CABINET.items():
-        tables += f'[[unit]]\nname = "{name}"\nport = "cabinet"\naddress = {address}\nprofile = "{profile}"\n'
-
-    def told(world: World) -> dict[tuple[str, str, str], int]:
-        sources = {*CABINET, "cabinet", "0c500051"}
-        held = (one for one in world.receiver.held() if one.source in sources and not one.repeated)
-        return dict(Counter((LANE_NAMES[one.lane], one.type, one.source) for one in held if one.type not in OF_ITSELF))
-
-    async def journey() -> None:
-        world = World(tmp_path, authority, boards=0, tables=tables)
-        async with asyncio.timeout(150), Run(load(find("tower")), field, gateway=world.gateway) as run:
-            world.ledger = run.ledger
-            settings = replace(world.gateway.settings, ports={"radio": run.lines["radio"].path})
-            world.gateway.settings = settings
-            world.gateway.state_dir.mkdir(parents=True)
-            enrol(world.gateway.state_dir, kept_label(field / "0c500051.label", "0c500051", "PB-1"))
-            async with world:
-                await world.connected()
-                assert await run.play()
-                await until(lambda: told(world).keys() >= TOWER.keys(), "every fault at C5", 60)
-                assert told(world) == TOWER
-                values = {one["device"]: one["data"]["values"] for one in world.receiver.of_type("measurement")[:4]}
-                assert values["meter"] == {
-                    "supply_v": 121.5, "current_a": 1.5, "power_w": 180.0, "power_factor": 0.98, "frequency_hz": 60.0,
-                    "energy_kwh": 1234.5,
-                }  # fmt: skip
-                assert values["climate"] == {"temperature_c": 31.2, "humidity_pct": 64.5}
                 counted(await world.judged(reports=HONEST | OF_THE_FIELD))
 
     asyncio.run(journey())

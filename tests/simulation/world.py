@@ -103,6 +103,11 @@ async def no_console(*_: object) -> AsyncIterator[None]:
     yield
 
 
+async def at_once(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Do at once what a thread does elsewhere."""
+    return call(*args, **kwargs)
+
+
 @contextlib.contextmanager
 def lives_on(name: str, process: Process | None, checker: Checker) -> Iterator[None]:
     """A program that ends by itself breaks a promise."""
@@ -163,6 +168,7 @@ class GatewayMachine:
             line=self._lines,
             chip=self.chip,
             console=no_console,
+            beside=at_once,
         )
         self.app = app = App(self._settings, world)
         process = self.process

@@ -86,6 +86,14 @@ def test_the_users_and_folders_that_the_units_name_are_made(tmp_path: Path) -> N
     ]
 
 
+def test_the_gateway_may_listen_in_the_towers_network_on_a_port_that_needs_no_privilege() -> None:
+    unit = (SYSTEMD / "c5-gateway.service").read_text(encoding="utf-8")
+    (families,) = re.findall(r"^RestrictAddressFamilies=(.*)$", unit, re.MULTILINE)
+    assert set(families.split()) == {"AF_UNIX", "AF_INET", "AF_INET6"}
+    assert re.findall(r"^(?:SocketBindDeny|IPAddressDeny|PrivateNetwork)=", unit, re.MULTILINE) == []
+    assert "SystemCallFilter=@system-service" in unit.splitlines()  # bind, listen and accept are in it
+
+
 def test_the_gateway_may_ask_whether_the_clock_is_synchronised() -> None:
     unit = (SYSTEMD / "c5-gateway.service").read_text(encoding="utf-8")
     filters = re.findall(r"^SystemCallFilter=(.*)$", unit, re.MULTILINE)

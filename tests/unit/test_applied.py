@@ -153,3 +153,39 @@ def test_a_folder_that_can_t_be_written_changes_nothing_and_says_so(file: Path) 
     (file.parent / "state").rmdir()
     with pytest.raises(StoreError, match="can't be written"):
         loaded.apply(OVER)
+
+
+def test_what_is_applied_is_on_trial_until_it_is_kept_and_what_stood_before_can_come_back(file: Path) -> None:
+    first = applied.load(file).apply('[log]\nlevel = "debug"\n')
+    assert applied.load(file).on_trial
+    applied.load(file).keep()
+    assert not applied.load(file).on_trial
+    for text in ('[gateway]\nagency = "elsewhere"\n', '[gateway]\nagency = "nowhere"\n'):
+        applied.load(file).apply(text)
+    assert applied.load(file).settings.gateway.agency == "nowhere"
+    applied.load(file).fall_back()
+    loaded = applied.load(file)
+    assert (loaded.sha256, loaded.on_trial, loaded.settings.gateway.agency) == (first, False, "senafront")
+    assert sorted(path.name for path in (file.parent / "state").iterdir()) == ["applied.toml"]
+
+
+def test_the_first_that_is_applied_falls_back_to_the_technician_s_file_alone(file: Path) -> None:
+    applied.load(file).apply(OVER)
+    applied.load(file).fall_back()
+    loaded = applied.load(file)
+    assert (loaded.sha256, loaded.keys, loaded.refused, loaded.on_trial) == (None, (), None, False)
+
+
+def test_a_disk_that_refuses_leaves_settings_on_trial(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    applied.load(file).apply(OVER)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StoreError, match="Read-only"):
+        applied.load(file).fall_back()
+    with pytest.raises(StoreError, match="Read-only"):
+        applied.load(file).keep()
+    assert applied.load(file).on_trial

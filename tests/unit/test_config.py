@@ -130,7 +130,15 @@ def test_an_input_s_defaults_are_a_button_to_ground_and_an_output_s_five_minutes
     (button,), (siren,) = settings.input, settings.output
     assert (button.line, button.active_low, button.bias, button.debounce_ms) == (17, True, "pull-up", 30)
     assert (button.off, button.indicator, button.buzzer, button.position) == (None, None, None, None)
-    assert (siren.line, siren.active_low, siren.max_on_s) == ("GPIO22", False, 300)
+    assert (siren.line, siren.active_low, siren.longest_s) == ("GPIO22", False, 300)
+
+
+@pytest.mark.parametrize(("said", "longest"), [("", None), ("max_on_s = 4\n", 4)])
+def test_a_light_may_be_on_for_as_long_as_it_is_told_unless_the_settings_limit_it(
+    tmp_path: Path, said: str, longest: int | None
+) -> None:
+    (light,) = _load(tmp_path, WHOLE + SIREN.replace('"siren"', '"led"') + said).output
+    assert light.longest_s == longest
 
 
 @pytest.mark.parametrize(

@@ -73,3 +73,14 @@ def test_ranges_stay_sorted_apart_and_never_touch(ranges: list[tuple[int, int]])
 def test_what_is_missing_agrees_with_a_set(ranges: list[tuple[int, int]], first: int, last: int) -> None:
     held, asked = RangeSet(ranges), set(range(first, last + 1))
     assert numbers(held.missing(first, last)) == asked - numbers(ranges)
+
+
+@given(RANGES, RANGES)
+def test_what_is_removed_is_no_member_and_everything_else_is(
+    added: list[tuple[int, int]], out: list[tuple[int, int]]
+) -> None:
+    held = RangeSet(added)
+    for first, last in out:
+        held.remove(first, last)
+    assert numbers(held) == numbers(added) - numbers(out)
+    assert list(held) == list(RangeSet(held))

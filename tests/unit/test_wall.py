@@ -87,3 +87,64 @@ def test_small_steps_that_come_to_more_than_a_second_are_one() -> None:
     steps = Steps(0, now=0.0)
     assert steps.look(1_600_000, 1.0) is None
     assert steps.look(3_200_000, 2.0) == Stepped(2_000_500, 3_200_000)
+
+
+def test_satellites_tell_the_time_where_the_machine_does_not_and_leave_the_floor_as_it_is() -> None:
+    field = wall()
+    now_us = STORED + 5 * 86_400_000_000
+    assert field.judge(unset(BOOT, 100.0), (now_us, 925)) == Judged(now_us, 3, 925, doubted=True)
+    near = now_us + 59_000_000
+    assert field.judge(unset(near, 101.0), (now_us + 1_000_000, 925)).doubted is False, "it does for certificates"
+    assert field.floor_us(101.0) == STORED + 1_000_000, "who deceives a receiver must not outlive a restart"
+    assert field.unbelieved is None
+
+
+def test_when_satellites_tell_no_more_their_time_is_carried_on_whatever_the_machine_shows() -> None:
+    field = wall()
+    field.judge(unset(BOOT, 100.0), (STORED + 10, 925))
+    assert field.judge(unset(BOOT, 160.0)) == Judged(STORED + 60_000_010, 1, UNKNOWN, doubted=True)
+    off = unset(STORED + 7_200_000_000, 170.0)
+    assert field.judge(off) == Judged(STORED + 70_000_010, 1, UNKNOWN, doubted=True)
+
+
+def test_a_synchronised_machine_comes_before_satellites() -> None:
+    field = wall()
+    assert field.judge(Reading(STORED, 2, 40, 100.0), (STORED + 900_000, 925)) == Judged(STORED, 2, 40, doubted=False)
+    assert field.unbelieved is None
+    assert field.judge(unset(STORED + 60_000_000, 160.0), (STORED + 60_500_000, 925)).source == 3
+
+
+def test_a_machine_that_claims_a_time_before_the_build_is_corrected_by_satellites() -> None:
+    told = (STORED + 10, 925)
+    assert wall().judge(Reading(BUILT - 1, 2, 40, 100.0), told) == Judged(STORED + 10, 3, 925, doubted=True)
+
+
+def test_satellites_that_tell_a_time_that_can_not_be_are_not_believed() -> None:
+    rollover = 1024 * 7 * 86_400_000_000
+    for told_us, why in ((STORED - rollover, "early"), (BUILT - 1, "early"), (STORED - 2_000_001, "early"),
+                         (ENDS + 1, "late")):  # fmt: skip
+        field = wall()
+        assert field.judge(unset(BOOT, 100.0), (told_us, 925)) == Judged(STORED, 1, UNKNOWN, doubted=True)
+        assert field.unbelieved == why
+        field.judge(unset(BOOT, 101.0))
+        assert field.unbelieved is None
+
+
+def test_satellites_that_disagree_with_the_clock_that_was_synchronised_are_not_believed_even_after_that_has_ended() -> (
+    None
+):
+    field = wall()
+    field.judge(Reading(STORED, 2, 40, 100.0), (STORED + 3_600_000_000, 925))
+    assert field.unbelieved == "apart"
+    judged = field.judge(unset(STORED + 100_000_000, 200.0), (STORED + 3_700_000_000, 925))
+    assert (judged, field.unbelieved) == (Judged(STORED + 100_000_000, 0, UNKNOWN, doubted=False), "apart")
+    field.judge(unset(STORED, 200.0), (STORED - 3_500_000_000, 925))
+    assert field.unbelieved == "apart"
+
+
+def test_a_jump_of_satellites_alone_is_not_believed() -> None:
+    field = wall()
+    field.judge(unset(BOOT, 100.0), (STORED + 10, 925))
+    judged = field.judge(unset(BOOT, 101.0), (STORED + 3_600_000_000, 925))
+    assert (judged.us, judged.source, field.unbelieved) == (STORED + 1_000_010, 1, "apart")
+    assert field.judge(unset(BOOT, 102.0), (STORED + 2_000_010, 925)).source == 3

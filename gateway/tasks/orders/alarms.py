@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STATUSES: Final = ("acknowledged", "dispatched", "resolved", "false-alarm")
 OPERATOR_MAX: Final = 64
 UNHEARD_MAX: Final = 32  # events that a device keeps for a gateway that lost its store, and what C5 may have of them
-_NUMBER_MAX: Final = 2**32 - 1
+_NUMBER_MAX: Final = 2**53 - 1  # a device's are smaller; a local source's come from its key (sensing.local)
 _IDENTITY: Final = re.compile(r"([a-z0-9-]{1,63})/([0-9a-f]{16})/(alarm|status|telemetry)/([1-9][0-9]{0,15})")
 
 Place = tuple[Lane, int, int]  # lane, ordinal, sequence

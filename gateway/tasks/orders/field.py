@@ -5,6 +5,7 @@ A device answers in its own time: the reply says what it answered, or that it di
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.tasks.orders.order import Answer, Done, Order, failed, is_number
@@ -60,12 +61,22 @@ class Units(Protocol):
         """Switch an output of a unit; `ended` hears what is in the way, or None: it is done."""
 
 
+class Peripherals(Units, Protocol):
+    """The peripherals on the gateway's OSDP lines."""
+
+    def identify(self, name: str, seconds: float, ended: Callable[[str | None], None]) -> None:
+        """Have a peripheral show itself; `ended` hears what is in the way, or None: it is done."""
+
+
 class Field:
     """Carries out what C5 wants of the field."""
 
-    def __init__(self, gateway: str, devices: Devices, outputs: Outputs, units: Units) -> None:
+    def __init__(
+        self, gateway: str, devices: Devices, outputs: Outputs, units: Units, peripherals: Peripherals
+    ) -> None:
         self._gateway = gateway
         self._units = units
+        self._peripherals = peripherals
         self._devices = devices
         self._outputs = outputs
 
@@ -75,16 +86,12 @@ class Field:
         device, output, on, seconds = get("device", self._gateway), get("output"), get("on"), get("seconds")
         if type(on) is not bool or not (seconds is None or is_number(seconds, 1, SECONDS_MAX)):
             answer(failed(f"on must be true or false, seconds 1 to {SECONDS_MAX} or absent (until told)"))
-        elif device == self._gateway or (type(device) is str and device in self._units):
+        elif (side := self._side(device)) is not None or device == self._gateway:
             if type(output) is not str:
                 answer(failed("output must be the name of an output of the gateway, or of the unit"))
                 return
-            if device != self._gateway:
-
-                def ended(wrong: str | None) -> None:
-                    answer(Done("done") if wrong is None else failed(wrong))
-
-                self._units.switch(device, output[:64], ended, on=on, seconds=seconds)
+            if side is not None:
+                side.switch(device, output[:64], partial(_ended, answer), on=on, seconds=seconds)
                 return
             became = self._outputs.set(output[:64], on=on, seconds=seconds)
             if isinstance(became, str):
@@ -103,8 +110,16 @@ class Field:
         seconds = order.arguments.get("seconds", IDENTIFY_SECONDS)
         if not is_number(seconds, 1, SECONDS_MAX):
             answer(failed(f"seconds must be 1 to {SECONDS_MAX}, or absent ({IDENTIFY_SECONDS})"))
+        elif type(device := order.arguments.get("device")) is str and device in self._peripherals:
+            self._peripherals.identify(device, seconds, partial(_ended, answer))
         else:
             self._ask(order.arguments.get("device"), IDENTIFY, {1: seconds}, answer)
+
+    def _side(self, device: object) -> Units | None:
+        """Return whose output it is, if it is one by its name."""
+        if type(device) is not str:
+            return None
+        return next((side for side in (self._units, self._peripherals) if device in side), None)
 
     def _ask(self, device: object, command: int, arguments: Mapping[int, Any], answer: Answer) -> None:
         if type(device) is not str or device not in self._devices:
@@ -113,6 +128,10 @@ class Field:
         refused = self._devices.ask(device, command, arguments, lambda result: answer(_read(result)))
         if refused is not None:
             answer(failed(refused.reason))
+
+
+def _ended(answer: Answer, wrong: str | None) -> None:
+    answer(Done("done") if wrong is None else failed(wrong))
 
 
 def _read(result: "Result | None") -> Done:

@@ -132,6 +132,18 @@ def test_lost_and_receipted_records_of_a_reported_clone_are_not_believed(centre:
         for data in said
     ]
     assert [len(batch.declared) for batch in batches if batch is not None] == [0, 0, 0, 1]
+    reported(centre)
+    assert centre.settle(gateway.name, "settled by ana:\x1b the old card was found") == 1
+    ended = [tally.report for tally in centre.reports.drain()]
+    assert [(report.type, report.open, report.text) for report in ended] == [
+        ("gateway.cloned", False, "settled by ana:? the old card was found")
+    ]
+    assert centre.settle(gateway.name, "again") == centre.settle("nobody", "of whom nothing is known") == 0
+    batch, _ = give(
+        centre, gateway, Lane.STATUS, [twin.record(Lane.STATUS, "records.unavailable", data={**lost, "reason": "lost"})]
+    )
+    assert batch is not None
+    assert len(batch.declared) == 1, "believed again"
 
 
 def test_a_record_in_another_gateways_topic_is_refused_and_nothing_changes(

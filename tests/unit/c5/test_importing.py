@@ -351,6 +351,27 @@ def test_a_running_receiver_takes_a_file_over_its_socket(site: Site, tmp_path: P
     assert file.content() == wire.content()
 
 
+def test_what_an_operator_has_settled_stays_settled_and_says_who_has(site: Site, tmp_path: Path) -> None:
+    gateway, house = Gateway(site.own("gateway", ROUTE.gateway)), House(site, tmp_path / "centre")
+    found = "SELECT text, open FROM reports WHERE type = 'gateway.cloned'"
+
+    async def meet(house: House) -> None:
+        await wired(gateway, {ALARM: [], STATUS: [gateway.started()], TELEMETRY: []})(house)
+        twin = Gateway(gateway.own, EPOCH[:4] + b"twin", before=gateway)
+        await wired(twin, {ALARM: [], STATUS: [twin.started()], TELEMETRY: []})(house)
+
+    async def settle(house: House) -> tuple[Given, Given]:
+        text = b"settled by ana: the old card was in a drawer"
+        async with importing._running(house.folder) as give:
+            return await give("settle/pa-dar-0017", text), await give("settle/pa-dar-0018", text)
+
+    house.run(meet)
+    assert [open_ for _text, open_ in house.table(found)] == [1]
+    assert house.run(settle) == (Given(1, 0, 0), Given(0, 0, 0)), "after C5's restart"
+    assert house.table(found) == [("settled by ana: the old card was in a drawer", 0)]
+    assert house.run(settle)[0] == Given(0, 0, 0)
+
+
 def test_root_takes_on_the_rights_of_the_ledger_s_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given_up: list[tuple[str, object]] = []
     for name in ("setgroups", "setgid", "setuid"):

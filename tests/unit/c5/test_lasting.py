@@ -65,6 +65,14 @@ def test_a_device_that_c5_revokes_is_lost_no_more(centre: Centre, gateway: Gatew
     assert told(centre) == [FOUND]
 
 
+def test_a_revocation_that_comes_late_ends_nothing_that_began_after_it(centre: Centre, gateway: Gateway) -> None:
+    learn(centre, gateway)
+    revoked = gateway.record(Lane.STATUS, "command.executed", data={"name": "device.revoke", "device": "0c500042"})
+    happen(centre, gateway, "device.lost")  # enrolled anew, and lost
+    give(centre, gateway, Lane.STATUS, [revoked])
+    assert told(centre) == [LOST]
+
+
 def test_room_on_the_disk_ends_no_damage_and_each_quantity_ends_alone(centre: Centre, gateway: Gateway) -> None:
     learn(centre, gateway)
     happen(centre, gateway, "storage.low", "storage.degraded")

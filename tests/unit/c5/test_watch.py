@@ -102,3 +102,27 @@ def test_nobody_knows_whether_a_gateway_is_there_when_no_receiver_has_been_runni
 
     assert [online(remember.seen, 100), online(remember.seen, 101)] == [True, None]
     assert [online(will.seen, 100), online(will.seen, 101)] == [False, False]
+
+
+def test_an_alarm_says_which_cameras_look_at_it_and_what_is_no_camera_is_left_out(
+    tmp_path: Path, site: Site, gateway: Gateway
+) -> None:
+    centre = site.centre()
+    learn(centre, gateway)
+    cameras = [{"camera": "mast\x1b[2J", "preset": "gate"}, {"camera": 7}, "quay", {"camera": "quay"}, {"camera": "x"}]
+    (batch, *_rest) = give(centre, gateway, Lane.ALARM, [gateway.record(data={"video": cameras})])
+
+    async def run() -> str:
+        ledger = await Ledger.open(tmp_path)
+        assert batch is not None
+        await ledger.store(batch)
+        found = read(tmp_path / LEDGER, NOON_US)
+        await ledger.close()
+        console = Console(file=io.StringIO())
+        show(found, console)
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue()
+
+    shown = asyncio.run(run())
+    assert "video: mast?[2J/gate" in shown
+    assert "\x1b" not in shown

@@ -53,6 +53,27 @@ def test_the_files_of_an_authority_and_who_can_read_them(tmp_path: Path) -> None
     }
 
 
+def test_a_gateways_https_port_and_a_source_have_no_signing_key_and_a_source_its_own_kind_of_name(
+    tmp_path: Path,
+) -> None:
+    authority = Authority.create(tmp_path, at=AT)
+    local = authority.issue("local", "tower-3", hosts=["192.168.1.1", "tower.example"], at=AT)
+    source = authority.issue("source", "help-east", at=AT)
+    for issued, usage in ((local, ExtendedKeyUsageOID.SERVER_AUTH), (source, ExtendedKeyUsageOID.CLIENT_AUTH)):
+        assert (issued.signing_certificate, issued.signing_key) == (None, None)
+        (extended,) = chain(issued.tls_certificate)[0].extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        assert extended == usage
+    names = [
+        chain(one.tls_certificate)[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        for one in (local, source)
+    ]
+    assert [str(name.value) for name in names[0]] == ["192.168.1.1", "tower.example"]
+    assert names[1].get_values_for_type(x509.UniformResourceIdentifier) == ["urn:c5:source:help-east"]
+    certificates = chain(source.tls_certificate)
+    ders = tuple(one.public_bytes(Encoding.DER) for one in certificates)
+    assert not isinstance(judge(ders, Anchors.load(authority.trust_anchors.read_bytes()), AT), Identity)
+
+
 @pytest.mark.parametrize("role", ["gateway", "receiver", "commander"])
 def test_a_signing_certificate_is_judged_to_be_its_holders(tmp_path: Path, role: Role) -> None:
     issued = Authority.create(tmp_path, at=AT).issue(role, "c5-a", days=30, at=AT)

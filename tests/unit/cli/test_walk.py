@@ -63,7 +63,7 @@ def test_a_device_enrolled_meanwhile_is_of_the_next_walk() -> None:
 
 
 def test_the_report_says_of_each_device_how_far_it_came() -> None:
-    document = {
+    document: dict[str, Any] = {
         "gateway": {"id": "gw-1", "agency": "senafront", "site": "yaviza"}, "version": "1.0", "technician": "Eva",
         "began": "2026-11-22T04:00:00Z", "ended": "2026-11-22T04:10:00Z", "stopped": "the service isn't running",
         "devices": [
@@ -85,6 +85,8 @@ def test_the_report_says_of_each_device_how_far_it_came() -> None:
         "1 of 2 devices came as far as they must",
         "It was cut short: the service isn't running",
     ]
+    document["devices"] = document["devices"][:1]
+    assert told(document)[-2] == "1 of 1 device came as far as it must"
 
 
 class Service:

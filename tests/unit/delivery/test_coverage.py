@@ -32,6 +32,21 @@ def test_missing_ranges_that_overlap_count_once() -> None:
     )
 
 
+def test_what_was_declared_lost_and_is_found_is_covered_again_only_once_a_broker_has_had_it() -> None:
+    coverage = Coverage()
+    coverage.forgo([Run(Lane.ALARM, 1, 3, 6)], (2, 1), lost=True)
+    coverage.forgo([Run(Lane.ALARM, 1, 7, 7)], (2, 2))  # dropped: that stands
+    coverage.found(Run(Lane.ALARM, 1, 4, 7))
+    assert coverage.left_of(Run(Lane.ALARM, 1, 1, 7)) == [Run(Lane.ALARM, 1, 1, 2), Run(Lane.ALARM, 1, 4, 6)]
+    assert coverage.parted(Run(Lane.ALARM, 1, 3, 4)) == ([Run(Lane.ALARM, 1, 4, 4)], [Run(Lane.ALARM, 1, 3, 3)])
+    everything = Run(Lane.ALARM, 1, 1, 7)  # as a receipt says of an epoch of which 3 to 6 were declared
+    assert coverage.add([everything]) == [Run(Lane.ALARM, 1, 1, 2)]
+    coverage.taken(Run(Lane.ALARM, 1, 4, 5))
+    assert coverage.add([everything]) == [Run(Lane.ALARM, 1, 4, 5)]
+    coverage.taken(Run(Lane.ALARM, 1, 6, 6))
+    assert coverage.add([everything]) == [Run(Lane.ALARM, 1, 6, 6)]
+
+
 def test_nothing_received_covers_nothing() -> None:
     assert _judge({Lane.ALARM: [(NOW, 0)]}) == Claim((), ())
 

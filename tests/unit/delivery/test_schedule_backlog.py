@@ -2,13 +2,17 @@
 
 import pytest
 
+from gateway.delivery.coverage import Coverage
 from gateway.delivery.item import After, Run
 from gateway.delivery.lane import FRESH_MAX
+from gateway.delivery.pace import Pace
+from gateway.delivery.schedule import Schedule
 from gateway.event import Lane
 from tests.unit.delivery.kit import (
     ALARM,
     STATUS,
     TELEMETRY,
+    WIDE,
     a_connection,
     a_schedule,
     an_item,
@@ -61,6 +65,44 @@ def test_what_could_not_be_read_is_wanted_again_soon_if_it_is_alarms(lane: Lane,
     assert lane not in {want.lane for want in schedule.want()}
     schedule.tick(seconds)
     assert lane in {want.lane for want in schedule.want()}
+
+
+def test_alarms_asked_for_during_a_salvage_go_out_piece_by_piece_and_only_what_is_missing_waits() -> None:
+    schedule = a_connection(stored=some_items(ALARM, 1, 9))
+    for batch in batches_sent(schedule):
+        schedule.acknowledged(batch, 0.0)
+    assert schedule.requested(Run(ALARM, 1, 1, 9), 1.0) == []
+    (want,) = schedule.want()
+    assert want == Run(ALARM, 1, 1, 9)
+    schedule.unread(want, [an_item(ALARM, 1), *some_items(ALARM, 3, 4)], 1.0)  # a piece, and 2 may yet be found
+    (want,) = schedule.want()
+    assert want == Run(ALARM, 1, 5, 9)
+    schedule.unread(want, some_items(ALARM, 5, 8), 1.0)
+    (want,) = schedule.want()
+    assert want == Run(ALARM, 1, 9, 9)
+    schedule.unread(want, [], 1.0)
+    assert runs_sent(schedule) == [Run(ALARM, 1, 1, 1), Run(ALARM, 1, 3, 8)]
+    schedule.tick(5.9)
+    assert schedule.want() == []
+    schedule.tick(6.0)
+    assert read_all(schedule, some_items(ALARM, 1, 9)) == [Run(ALARM, 1, 2, 2), Run(ALARM, 1, 9, 9)]
+
+
+def test_what_was_declared_lost_and_is_found_is_sent_whatever_a_receipt_has_said_of_it_before() -> None:
+    coverage = Coverage()
+    coverage.forgo([Run(ALARM, 1, 1, 3)], (2, 1), lost=True)
+    schedule = Schedule(coverage=coverage, pace=Pace(start=WIDE))
+    schedule.connected(20)
+    assert read_all(schedule, []) == [After(lane, None) for lane in Lane]
+    found = Run(ALARM, 1, 1, 3)
+    coverage.found(found)
+    assert schedule.requested(found, 0.0) == []
+    assert schedule.receipted([found]) == [], "C5 covers what was declared, be it there or not"
+    assert read_all(schedule, some_items(ALARM, 1, 3)) == [found]
+    (batch,) = batches_sent(schedule)
+    assert batch.run == found
+    schedule.acknowledged(batch, 1.0)
+    assert schedule.receipted([found]) == [found]
 
 
 def test_records_committed_while_the_backlog_is_read_are_neither_lost_nor_sent_twice() -> None:

@@ -17,6 +17,9 @@ from firmware_sim.gpiochip import GpioChip
 
 PROGRAM = """
 import asyncio, sys, time
+from gateway.drivers import gpio, output
+for one in (gpio, output):
+    one.RETRY_MAX = one.STEADY = one.CHECKED_EVERY = 0.5  # seconds: nobody needs to wait for more here
 from gateway.control.feedback import Pattern
 from gateway.drivers.gpio import InputLine
 from gateway.drivers.gpiochip import Gpiod

@@ -158,13 +158,16 @@ def test_what_is_done_to_a_line_ends_with_its_time_and_a_press_goes_on_beside_it
     [
         ({"board": [{"device": "0c500001", "line": "roof"}]}, "there is no line roof"),
         ({"board": [{"device": "0C50", "line": "desk"}]}, "board.0.device"),
-        ({"step": [{"at": 0, "do": "press", "device": "0c500009"}]}, "press needs the id of a device"),
-        ({"step": [{"at": 0, "do": "unplug"}]}, "unplug needs the name of a line"),
-        ({"step": [{"at": 0, "do": "explode", "device": "0c500001"}]}, "step.0.do"),
+        ({"step": [{"at": 0, "do": "press", "device": "0c500009"}]}, "there is no device 0c500009"),
+        ({"step": [{"at": 0, "do": "unplug"}]}, "names the one thing that it is done to: line, device"),
+        ({"step": [{"at": 0, "do": "explode", "device": "0c500001"}]}, "step.0.device.do"),
         ({"lines": []}, "lines"),
-        ({"step": [{"at": 0, "do": "touch", "contact": "bar"}]}, "touch needs the name of a contact"),
-        ({"step": [{"at": 0, "do": "jam", "device": "0c500001"}]}, "jam needs the name of a line"),
-        ({"board": 2 * [{"device": "0c500001", "line": "desk"}]}, "board 0c500001 is there twice"),
+        ({"step": [{"at": 0, "do": "press", "device": "*", "edges": 3}]}, "step.0.device.edges"),
+        ({"step": [{"at": 0, "do": "move", "receiver": "gnss"}]}, "move, and nothing else, has a latitude"),
+        ({"receiver": [{"name": "gnss", "line": "roof", "latitude": 8, "longitude": -77}]}, "there is no line roof"),
+        ({"step": [{"at": 0, "do": "touch", "contact": "bar"}]}, "there is no contact bar"),
+        ({"step": [{"at": 0, "do": "jam", "device": "0c500001"}]}, "step.0.device.do"),
+        ({"board": 2 * [{"device": "0c500001", "line": "desk"}]}, "device 0c500001 is there twice"),
         ({"contact": [{"name": "bar", "line": 32}]}, "contact.0.line"),
         ({"contact": [{"name": "bar", "line": 1, "chip": "../gpiochip0"}]}, "contact.0.chip"),
         ({"line": [{"name": "desk", "up": {"noise": 2}}]}, "line.0.up.noise"),
@@ -238,7 +241,7 @@ def test_a_unit_is_on_a_line_and_a_step_names_one() -> None:
     unit = {"name": "door", "line": "desk", "address": 3}
     for parts, wrong in (
         ({"unit": [unit | {"line": "bus"}]}, "unit door: there is no line bus"),
-        ({"unit": [unit], "step": [{"at": 0, "do": "mute", "unit": "meter"}]}, "mute needs the name of a unit"),
+        ({"unit": [unit], "step": [{"at": 0, "do": "mute", "unit": "meter"}]}, "there is no unit meter"),
     ):
         with pytest.raises(ValueError, match=wrong):
             a_scenario(**parts)

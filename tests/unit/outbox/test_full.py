@@ -42,6 +42,8 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
         (store, "LOG_MAX"), (gauge, "LOG_MAX"), (gauge, "MB"), (gauge, "FREE_KEPT"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, getattr(module, name) // 16)
+    monkeypatch.setattr(store, "RETRY", 0.1)  # seconds
+    monkeypatch.setattr(store, "SHRINK_PAUSE", 0.01)
 
 
 class Gateway:

@@ -443,6 +443,39 @@ def test_what_was_declared_lost_is_known_at_each_start_also_of_a_store_that_was_
     assert live_on(tmp_path, start) == (lost, ())
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_what_was_declared_lost_and_is_found_after_all_waits_for_its_receipt_again(tmp_path: Path, told: bool) -> None:
+    home, card = tmp_path / "home", tmp_path / "card.db"
+    home.mkdir()
+    live(home, _history)
+    _fold(home)
+    shutil.copy(home / FILE, card)
+
+    async def story(life: Life) -> Any:
+        signed = life.sign("records.unavailable", drops=(Run(ALARM, 1, 5, 8), Run(ALARM, 1, 11, 11)), lost=True)
+        await life.record("panic.pressed", "0c500002", 1)
+        if told:
+            life.box.receipted([Run(STATUS, life.box.start.ordinal, 1, signed.record.sequence)])
+        await life.record("panic.pressed", "0c500002", 2)
+        before = await _here(life)
+        life.box.salvager.begin(card)
+        await life.salvaged()
+        return before, await _here(life)
+
+    before, after = live_on(home, story)
+    alarms = [[place[2] for place in here if place[:2] == (ALARM, FIRST)] for here in (before, after)]
+    assert alarms == [[4, 9], [4, 5, 6, 7, 8, 9]]
+
+    async def start(life: Life) -> Any:
+        start = life.box.start
+        receipted = [run for run in start.receipted if (run.lane, run.ordinal) == (ALARM, 1)]
+        return start.lost, receipted, [entry.run for entry in start.declared]
+
+    own = Run(ALARM, 1, 11, 11)
+    covered = [Run(ALARM, 1, 1, 3), own] if told else [Run(ALARM, 1, 1, 3)]
+    assert live(home, start, b"mid.") == ((own,), covered, [] if told else [own])
+
+
 def test_what_one_store_lacks_is_not_lost_while_another_is_still_to_be_salvaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

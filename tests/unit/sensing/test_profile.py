@@ -92,7 +92,16 @@ def test_several_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["point = 3", "[point]\nfunction = 3", "[[point]]\nthreshold = [1]", "x", "", "title=3", "x = " + "[" * 9999],
+    [
+        "point = 3",
+        "[point]\nfunction = 3",
+        "[[point]]\nthreshold = [1]",
+        "x",
+        "",
+        "title=3",
+        "x = " + "[" * 9999,
+        "gap = " + "9" * 5000,
+    ],
 )
 def test_whatever_is_no_profile_is_refused_and_nothing_else_happens(text: str) -> None:
     with pytest.raises(SettingsError):

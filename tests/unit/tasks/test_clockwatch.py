@@ -31,7 +31,12 @@ class Set(Clock):
         return shown_us
 
 
-def watched(machine: Set, happen: Callable[[Set, int], None], looks: int) -> tuple[list[int], list[Any]]:
+def watched(
+    machine: Set,
+    happen: Callable[[Set, int], None],
+    looks: int,
+    satellites: Callable[[float], tuple[int, int] | None] = lambda _now: None,
+) -> tuple[list[int], list[Any]]:
     """Look so often, a second apart, with what happens before each; return what was kept and recorded."""
     kept: list[int] = []
     recorded: list[Any] = []
@@ -50,6 +55,7 @@ def watched(machine: Set, happen: Callable[[Set, int], None], looks: int) -> tup
 
     async def run() -> None:
         field = FieldClock(machine, STORED, LEAST, MOST)
+        field.satellites = satellites
         await ClockWatch(field, keep, lambda type_, data: recorded.append((type_, data))).run()
 
     with pytest.MonkeyPatch.context() as patch:
@@ -91,4 +97,30 @@ def test_clocks_that_were_read_too_far_apart_are_not_compared() -> None:
 
     machine = Set(source=0)
     _kept, recorded = watched(machine, happen, looks=5)
+    assert recorded == []
+
+
+def test_a_time_that_satellites_begin_to_tell_is_a_step_of_the_clock_that_is_gone_by_and_told_once() -> None:
+    machine = Set(source=0)
+    machine.off_us = -NOW_US
+    told_us = NOW_US + 60_000_000
+
+    def satellites(now: float) -> tuple[int, int] | None:
+        return (told_us + round((now - 1000.0) * 1e6), 925) if 1003.0 <= now < 1006.0 or now >= 1008.0 else None
+
+    kept, recorded = watched(machine, lambda _machine, _look: None, looks=12, satellites=satellites)
+    assert recorded == [("clock.stepped", {"from_us": STORED + 3_000_000, "to_us": told_us + 3_000_000})]
+    assert kept == [STORED + 3_000_000, STORED + 12_000_000], "satellites move no floor"
+
+
+def test_satellites_that_take_over_from_a_time_server_are_no_step() -> None:
+    def happen(machine: Set, look: int) -> None:
+        if look == 3:
+            machine.source = 0
+
+    machine = Set(source=2)
+    late_us = NOW_US - 1_500_000
+    _kept, recorded = watched(
+        machine, happen, looks=6, satellites=lambda now: (late_us + round((now - 1000.0) * 1e6), 925)
+    )
     assert recorded == []

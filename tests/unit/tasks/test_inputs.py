@@ -28,13 +28,13 @@ SLOW, STEADY = Order(Pattern.SLOW), Order(Pattern.STEADY)
 class Lobby:
     """A gateway's inputs: a button with a light and a buzzer, a door, and a button that must not be noticed."""
 
-    def __init__(self, state: int = IDLE) -> None:
+    def __init__(self, state: int = IDLE, notes: tuple[Note, ...] = (), ordinal: int = 2) -> None:
         self.clock, self.store = Clock(), Store()
         self.shown: list[tuple[str, Order]] = []
         self.timers: list[tuple[float, Callable[[], None]]] = []
         field = FieldClock(self.clock, None, datetime(2020, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC))
         chains = {lane: Chain("gw-1", b"epoch--2", lane, None, SIGNER) for lane in Lane}
-        self.recorder = Recorder(chains, 2, self.store, EpochClock(field).occurred, SITE)
+        self.recorder = Recorder(chains, ordinal, self.store, EpochClock(field).occurred, SITE)
         button = Contact(
             "button", "panic.pressed", "panic.released", debounce=0.03, stuck_s=300, position=HALL, state=state
         )
@@ -47,6 +47,7 @@ class Lobby:
             self.clock,
             lambda name, order: self.shown.append((name, order)),
             later=lambda wait, call: self.timers.append((self.clock.now + wait, call)),
+            notes=notes,
         )
         self._numbers: dict[str, int] = {}
 
@@ -66,12 +67,58 @@ class Lobby:
         found = [read(entry.item.wire) for entry in self.store.entries]
         return [(one.type, one.source, one.lane, one.occurred_us - NOW_US, one.data) for one in found]
 
+    def again(self) -> "Lobby":
+        """The gateway's next start, on what the store keeps; the lights are ready."""
+        notes = [*(note for entry in self.store.entries for note in entry.notes), *self.store.notes]
+        latest = {(note.source, note.what): note for note in notes}
+        lobby = Lobby(notes=tuple(latest.values()), ordinal=3)
+        for _at, ready in lobby.timers:
+            ready()
+        lobby.timers.clear()
+        return lobby
+
     @property
     def lights(self) -> list[Order]:
         return [order for name, order in self.shown if name == "light"]
 
     def receipt(self, first: int, last: int, lane: Lane = Lane.ALARM) -> None:
         self.inputs.receipted([Run(lane, 2, first, last)])
+
+
+def pressed(name: str, on: str, ordinal: int, sequence: int, stage: int) -> tuple[Note, ...]:
+    """What is noted of an input's last press."""
+    noted = {"ordinal": ordinal, "sequence": sequence, "stage": stage}
+    return tuple(Note(name, f"press.{on}.{what}", value) for what, value in noted.items())
+
+
+def test_after_a_restart_a_light_shows_what_has_become_of_the_last_press_and_goes_on_with_it() -> None:
+    lobby = Lobby()
+    lobby.press()
+    lobby.press("silent")
+    again = lobby.again()
+    assert (again.lights, again.inputs.stage("button")) == ([SLOW], 1)
+    again.receipt(1, 2)
+    assert again.lights == [SLOW, STEADY], "what C5 receipts only after the start"
+    again = again.again()
+    assert (again.lights, again.inputs.stage("button")) == ([], 0), "of stages that were noted alone"
+    lobby.receipt(1, 1)
+    again = lobby.again()
+    assert again.lights == [STEADY]
+    assert again.inputs.acknowledged("button", (Lane.ALARM, 2, 2)) == "nothing", "the silent press"
+    assert again.inputs.acknowledged("button", (Lane.ALARM, 2, 1)) == "now"
+    assert again.inputs.acknowledged("button", (Lane.ALARM, 2, 1)) == "before"
+    assert again.store.notes == [pressed("button", "panic.pressed", 2, 1, 3)[2]]
+    again.press()
+    assert again.inputs.at((Lane.ALARM, 3, 1)) == "button"
+    assert again.lights == [STEADY, STEADY, OFF], "of another press"
+    assert again.inputs.acknowledged("button", (Lane.ALARM, 2, 1)) == "nothing"
+
+
+def test_a_press_of_which_only_half_is_noted_or_that_meant_something_else_then_is_none() -> None:
+    other = pressed("button", "medical.requested", 2, 1, 2)
+    for notes in (other, pressed("button", "panic.pressed", 2, 1, 7), pressed("button", "panic.pressed", 2, 1, 2)[1:]):
+        lobby = Lobby(notes=notes)
+        assert (lobby.timers, lobby.inputs.stage("button")) == ([], 0)
 
 
 def test_a_press_is_recorded_with_the_kernel_s_time_at_the_input_s_place() -> None:
@@ -106,7 +153,7 @@ def test_what_was_told_is_stored_with_the_record_that_tells_it() -> None:
     lobby.inputs.tick(lobby.clock.now)
     lobby.move("button", active=False)
     assert [(read(entry.item.wire).type, entry.notes) for entry in lobby.store.entries] == [
-        ("panic.pressed", (Note("button", "panic.pressed", ACTIVE),)),
+        ("panic.pressed", (Note("button", "panic.pressed", ACTIVE), *pressed("button", "panic.pressed", 2, 1, 1))),
         ("device.stuck", (Note("button", "panic.pressed", STUCK),)),
         ("panic.released", (Note("button", "panic.pressed", None),)),
     ]
@@ -116,7 +163,9 @@ def test_what_was_told_is_stored_with_the_record_that_tells_it() -> None:
 def test_an_end_that_has_no_record_is_remembered_without_one() -> None:
     lobby = Lobby()
     lobby.press("door")
-    assert [entry.notes for entry in lobby.store.entries] == [(Note("door", "door.opened", ACTIVE),)]
+    assert [entry.notes for entry in lobby.store.entries] == [
+        (Note("door", "door.opened", ACTIVE), *pressed("door", "door.opened", 2, 1, 1))
+    ]
     assert lobby.store.notes == [Note("door", "door.opened", None)]
 
 

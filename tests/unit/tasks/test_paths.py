@@ -9,6 +9,7 @@ from gateway.delivery.timing import LATE
 from gateway.errors import LinkError
 from gateway.event import Lane
 from gateway.signing.record import Record
+from gateway.tasks import path as path_
 from tests.support.memory import Broker, make_holders, settle
 from tests.support.uplink import EPOCH, RECEIPT, ROUTE, Holders, Life, live
 
@@ -387,7 +388,10 @@ def test_where_the_broker_confirms_the_preferred_returns_when_its_refusal_is_for
     live(holders, story, brokers=["a", "b"], confirmed_by_broker=True)
 
 
-def test_an_alarm_that_is_signed_during_a_try_that_fails_cuts_the_wait_for_the_next(holders: Holders) -> None:
+def test_an_alarm_that_is_signed_during_a_try_that_fails_cuts_the_wait_for_the_next(
+    holders: Holders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(path_, "ALARM_PAUSE", 0.2)  # of the 10 s that it cuts
     broker = Broker()
     broker.down.add("a")
 

@@ -111,3 +111,20 @@ def test_a_mistake_on_the_way_out_leaves_no_hole_in_what_is_stored() -> None:
     with pytest.raises(KeyError):
         recorder.record(Event("panic.pressed", "0c500042"))
     assert [entry.item.sequence for entry in store.entries] == [1]
+
+
+def test_an_alarm_says_what_to_look_at_and_no_other_record_does() -> None:
+    store = Store()
+    recorder = _recorder(store)
+    recorder.video = {"0c500042": ({"camera": "mast", "preset": "gate"}, {"camera": "quay"})}
+    recorder.record(Event("panic.pressed", "0c500042", data={"age_ms": 5}))
+    recorder.record(Event("tamper.opened", "0c500042"))
+    recorder.record(Event("panic.pressed", "0c500043", data={"age_ms": 5}))
+    recorder.record(Event("power.lost", "0c500042"))
+    video = [{"camera": "mast", "preset": "gate"}, {"camera": "quay"}]
+    assert [read(entry.item.wire).data for entry in store.entries] == [
+        {"age_ms": 5, "video": video},
+        {"video": video},
+        {"age_ms": 5},
+        None,
+    ]

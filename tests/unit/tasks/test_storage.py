@@ -54,3 +54,17 @@ def test_what_is_dropped_leaves_with_its_declaration_even_where_there_is_no_room
     ]  # fmt: skip
     assert coverage.left_of(run) == []
     assert coverage.untold(run) == []
+
+
+def test_what_was_declared_lost_and_is_found_is_to_be_sent_and_so_are_declarations_of_its_epoch(
+    site: tuple[Storage, Store, Coverage],
+) -> None:
+    storage, store, coverage = site
+    found, gone = Run(Lane.ALARM, 1, 1, 3), Run(Lane.ALARM, 1, 4, 5)
+    coverage.forgo([found], (2, 7), lost=True)
+    storage.found([found], {b"epoch--1": 1})
+    assert coverage.left_of(Run(Lane.ALARM, 1, 1, 3)) == [found]
+    storage.lost([gone])
+    assert _said(store) == [
+        ("records.unavailable", {"lane": 0, "ranges": [[b"epoch--1", 4, 5]], "count": 2, "reason": "lost"})
+    ]

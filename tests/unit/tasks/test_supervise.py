@@ -32,7 +32,7 @@ class Site:
             {lane: Chain("gw-1", b"epoch--2", lane, None, signer) for lane in Lane}, 2, self.store,
             lambda _age_ms, _at_ns: (NOW_US, Quality(2, 5, 0)), None,
         )  # fmt: skip
-        self.supervise = Supervise(policy or Policy(), recorder, self.store, self.clock, notes)
+        self.supervise = Supervise(policy or Policy(), recorder, self.store, self.clock, notes, gateway="gw-1")
         self.supervise.watch({ID: Device(ID, "C5-BTN", KEY, "lobby", PLACE)})
         self.supervise.port("radio")
         self.number = 0
@@ -236,15 +236,40 @@ def test_a_port_of_which_memory_could_not_take_the_record_is_told_later() -> Non
     assert site.told() == [("port.lost", "radio", {"port": "radio", "reason": "unplugged"})]
 
 
+def left(source: str, by: str) -> tuple[str, str, Mapping[str, Any]]:
+    """What ends everything that C5 holds open of a source."""
+    data = {"name": "device.revoke", "commander": by, "outcome": "done", "device": source}
+    return "command.executed", "gw-1", data
+
+
 def test_a_device_with_another_key_begins_anew_and_one_that_is_revoked_is_not_missed() -> None:
     site = Site((Note(ID, "device.lost", 180), Note(ID, "battery.low", 0)))
     site.supervise.watch({ID: Device(ID, "C5-BTN", bytes(16), "lobby", PLACE)})
     assert site.supervise.glance(ID)["troubles"] == []
     site.supervise.watch({})
     site.pass_(600)
-    assert site.told() == []
+    assert site.told() == [left(ID, "technician"), left(ID, "technician")], "the one before, and this one"
     with pytest.raises(KeyError):
         site.heard()
+
+
+def test_c5_is_told_of_each_device_that_goes_but_not_of_the_one_that_it_revoked_itself() -> None:
+    site = Site()
+    other = Device("0c500043", "C5-BTN", KEY, "gate", PLACE)
+    site.supervise.watch({ID: Device(ID, "C5-BTN", KEY, "lobby", PLACE), other.id: other})
+    site.supervise.watch({}, commanded=ID)
+    assert site.told() == [left("0c500043", "technician")], "at once: what forgets it goes into the same transaction"
+
+
+def test_a_device_that_was_revoked_while_the_service_was_down_is_told_once_there_is_room() -> None:
+    site = Site()
+    site.store.full = True
+    site.supervise.revoked("0c500043")
+    site.pass_(5)
+    assert site.told() == []
+    site.store.full = False
+    site.pass_(5)
+    assert site.told() == [left("0c500043", "technician")]
 
 
 def test_status_says_in_words_what_is_wrong_with_a_device() -> None:
@@ -256,6 +281,7 @@ def test_status_says_in_words_what_is_wrong_with_a_device() -> None:
     assert site.supervise.glance(ID) == {
         "lost": True, "silent_s": 600.0, "battery_mv": None,
         "troubles": ["lost, nothing heard for 10 min: a press would not be heard", "battery low"],
+        "wrong": [{"what": "lost", "silent_s": 600}, {"what": "battery"}],
     }  # fmt: skip
 
 
@@ -296,7 +322,7 @@ def test_events_too_many_to_be_told_without_room_are_counted_in_the_next_report(
     assert site.told() == [("device.chattering", ID, {"count": 61})]
 
 
-def test_troubles_of_what_is_configured_no_more_end_and_nothing_of_it_is_noted() -> None:
+def test_troubles_of_what_is_configured_no_more_end_with_one_record_and_its_notes_with_that() -> None:
     notes = (
         Note("old", "port.lost", 0), Note("old", "radio.jammed", 0), Note("button", "panic.pressed", 1),
         Note("radio", "port.lost", 0), Note(ID, "device.lost", 180),
@@ -307,9 +333,7 @@ def test_troubles_of_what_is_configured_no_more_end_and_nothing_of_it_is_noted()
     site.pass_(1)
     site.store.full = False
     site.pass_(2)
-    assert site.told() == [
-        ("port.restored", "old", {"port": "old"}), ("radio.cleared", "old", {"port": "old", "noise": 0}),
-    ]  # fmt: skip
+    assert site.told() == [left("old", "settings"), left("button", "settings")]
     assert site.notes == {("old", "port.lost"): None, ("old", "radio.jammed"): None, ("button", "panic.pressed"): None}
 
 

@@ -40,6 +40,21 @@ class Units:
         ended(None if (output, on, seconds) == ("load", True, 60) else f"{unit} has no output of this name")
 
 
+class Peripherals(Units):
+    """The gateway's OSDP peripherals: one with a siren."""
+
+    def __contains__(self, name: object) -> bool:
+        return name == "gate"
+
+    def switch(
+        self, unit: str, output: str, ended: Callable[[str | None], None], *, on: bool, seconds: float | None
+    ) -> None:
+        ended(None if (output, on, seconds) == ("siren", False, None) else f"{unit} has no output of this name")
+
+    def identify(self, name: str, seconds: float, ended: Callable[[str | None], None]) -> None:
+        ended(None if seconds == 30 else f"{name} is not connected")
+
+
 class Panel(Line):
     """A line with a device that was heard, and what a commander may want of it."""
 
@@ -47,7 +62,7 @@ class Panel(Line):
         super().__init__(state=KNOWN)
         self.outputs = Outputs()
         self.units = Units()
-        self.field = Field("gw-1", self.intake, self.outputs, self.units)
+        self.field = Field("gw-1", self.intake, self.outputs, self.units, Peripherals())
         self.done: list[Done] = []
         self.say(self.frame(3, {1: 60}))
         self.told()
@@ -138,10 +153,20 @@ def test_what_the_device_answers_is_told(panel: Panel, status: int, text: str | 
     assert panel.done == [Done("failed", reason)]
 
 
+def test_a_peripheral_is_switched_and_shows_itself_by_its_name(panel: Panel) -> None:
+    assert panel.output(device="gate", output="siren", on=False) == [Done("done")]
+    panel.done.clear()
+    assert panel.output(device="gate", output="horn", on=True) == [Done("failed", "gate has no output of this name")]
+    panel.done.clear()
+    assert panel.identify(device="gate") == [Done("done")]
+    panel.done.clear()
+    assert panel.identify(device="gate", seconds=5) == [Done("failed", "gate is not connected")]
+
+
 def test_a_device_that_was_not_heard_since_the_start_is_not_asked() -> None:
     panel = Panel.__new__(Panel)
     Line.__init__(panel, state=KNOWN)
-    panel.field, panel.done = Field("gw-1", panel.intake, Outputs(), Units()), []
+    panel.field, panel.done = Field("gw-1", panel.intake, Outputs(), Units(), Peripherals()), []
     assert panel.identify(device=ID) == [Done("failed", "the device has not been heard since the gateway started")]
 
 
