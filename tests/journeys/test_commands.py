@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiomqtt
+import pytest
 
 from certs.authority import Authority
 from firmware_sim.air import DOWN, Air, altered
@@ -173,6 +174,7 @@ def test_replayed_withheld_repeated_and_forged_commands_move_nothing_and_each_is
     asyncio.run(journey())
 
 
+@pytest.mark.soak  # test_air has what the attacker does to a press's answers
 def test_downlink_frames_replayed_withheld_repeated_and_forged_on_the_air_move_nothing_on_a_board(
     tmp_path: Path, authority: Path, counted: Counted
 ) -> None:

@@ -56,6 +56,7 @@ async def placed(world: World) -> bool:
     return (await row(world))["fix_s"] is not None and (await row(world))["fix_s"] < 2
 
 
+@pytest.mark.soak  # `make test` has the tower's mast
 def test_a_mast_that_is_carried_away_is_an_alarm_at_c5_once_whatever_else_the_line_brings(
     tmp_path: Path, authority: Path, counted: Counted
 ) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from firmware_sim.modbus import Unit, Units
 from firmware_sim.pty import PseudoTerminal
 from gateway.event import LANE_NAMES
@@ -65,6 +67,7 @@ CHARGER = {0x3100: 1850, 0x3101: 210, 0x3102: 3885, 0x3103: 0, 0x3104: 1260, 0x3
            0x3110: 2500, 0x3111: 3100, 0x311A: 87}  # fmt: skip
 
 
+@pytest.mark.soak  # the tower has units on a bus in `make test`
 def test_units_on_a_bus_are_measured_watched_and_switched(tmp_path: Path, authority: Path, counted: Counted) -> None:
     bus, profiles = tmp_path / "bus", tmp_path / "profiles"
     profiles.mkdir()

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from firmware_sim.osdp import Peripheral
 from firmware_sim.pty import PseudoTerminal
 from gateway.drivers.osdp_keys import FOLDER, KeyFiles
@@ -221,6 +223,7 @@ def test_a_kill_while_a_key_is_set_leaves_a_peripheral_that_can_be_had(
     asyncio.run(journey())
 
 
+@pytest.mark.soak
 def test_one_of_several_dies_and_the_others_are_heard_as_before(
     tmp_path: Path, authority: Path, counted: Counted
 ) -> None:

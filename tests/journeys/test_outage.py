@@ -8,7 +8,7 @@ import pytest
 from tests.support.world import Counted, World
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", [pytest.param("stopped", marks=pytest.mark.soak), "killed"])
 def test_a_broker_that_goes_away_under_load_costs_nothing(
     tmp_path: Path, authority: Path, seed: int, counted: Counted, how: str
 ) -> None:

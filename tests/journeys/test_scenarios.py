@@ -19,6 +19,7 @@ stuck_s = 10
 LIGHT = 18  # the GPIO line of the light at the bar
 
 
+@pytest.mark.soak  # `make test` has the tower's
 def test_each_fault_in_the_lobby_arrives_as_the_right_record_once_in_the_right_lane(
     tmp_path: Path, authority: Path, counted: Counted
 ) -> None:

@@ -21,7 +21,7 @@ from firmware_sim.play import Run
 from firmware_sim.scenario import find
 from gateway import profiles
 from tests.support.scenes import Told, all_told, site
-from tests.support.world import Counted, World
+from tests.support.world import Counted, World, until
 
 EXPECTED: Told = {
     ("alarm", "panic.pressed", "0c500051"): 2,
@@ -187,7 +187,7 @@ def test_each_fault_of_the_tower_arrives_as_the_right_record_once_in_the_right_l
             assert await run.play()
             await all_told(world, EXPECTED if speed > 1 else EXPECTED | LONG)
             assert DEVICES - set(named(await world.gateway.status())) == set()
-            assert {name for name in DEVICES if name.encode() not in shown} == set()
+            await until(lambda: all(name.encode() in shown for name in DEVICES), "every device in the watch")
             assert any(text.startswith(JUMPED) for text in troubles) == (speed == 1)  # 30 s before any is believed
             counted(await world.intact())
 
