@@ -30,6 +30,8 @@ Role: TypeAlias = Literal["gateway", "broker", "receiver", "commander"]
 Kind: TypeAlias = Literal["gateway", "broker", "receiver", "commander", "local", "source"]
 SERVERS: Final = frozenset({"broker", "local"})
 UNSIGNING: Final = SERVERS | {"source"}
+OF_C5: Final = frozenset({"receiver", "commander"})  # one at C5 may be both
+CLIENTS: Final = OF_C5 | {"gateway", "source"}
 ROOT_DAYS: Final = 7305  # 20 years: changing it means a visit to every gateway
 ISSUING_DAYS: Final = 3652  # 10 years
 LEAF_DAYS: Final = 731  # 2 years
@@ -154,6 +156,12 @@ class Authority:
                 _("a {role} can't be named {name!r}").format(role=role, name=name),
                 _("lower-case letters, digits and hyphens, at most 63, beginning with a letter or digit"),
             )
+        for other in sorted(CLIENTS - (OF_C5 if role in OF_C5 else {role}) if role in CLIENTS else ()):
+            if (self.directory / other / name).exists():
+                raise UsageError(
+                    _("{name} is the name of a {role} already").format(name=name, role=other),
+                    _("choose another: machines that know each other by name must not share one"),
+                )
         if role in SERVERS and not hosts:
             raise UsageError(
                 _("a {role}'s certificate names the hosts under which it is reached").format(role=role),

@@ -1,8 +1,9 @@
 """What each certificate looks like: root, issuing CA, and the two leaves of a role (wire.md, section 3).
 
 TLS certificates carry the name as common name, because the broker's access list goes by it; clients carry no
-subjectAltName. Signing certificates carry exactly one, the URI of role and name. All have the extensions that RFC 5280
-asks for, key identifiers included: Python 3.13 and later refuse TLS chains without them.
+subjectAltName. A source of a gateway's HTTPS port carries a URI and no common name: at a broker it is nobody. Signing
+certificates carry exactly one, the URI of role and name. All have the extensions that RFC 5280 asks for, key
+identifiers included: Python 3.13 and later refuse TLS chains without them.
 """
 
 from collections.abc import Sequence
@@ -77,8 +78,9 @@ def tls_server(
 
 
 def tls_source(issuer: Issuer, name: str, key: PublicKey, *, at: datetime, days: int) -> x509.Certificate:
-    """Certify who raises events at a gateway's HTTPS port; its URI keeps it apart from the other clients' names."""
-    builder = _leaf(_start(_common(name), key, at, days), ExtendedKeyUsageOID.CLIENT_AUTH)
+    """Certify who raises events at a gateway's HTTPS port; a common name would let it in at a broker."""
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "C5 source")])
+    builder = _leaf(_start(subject, key, at, days), ExtendedKeyUsageOID.CLIENT_AUTH)
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"urn:c5:source:{name}")])
     return _sign(builder.add_extension(names, critical=False), issuer)
 

@@ -6,6 +6,7 @@
         gate.set_input(0, active=True)
 
 What is set is reported at the next poll, as real ones do it; what it is told can be seen (`outputs`, `led`, `buzzes`).
+An output that is told to be on for a time goes off by itself.
 Its key stays with it over `stop` and `start`, as in its flash; `reset` puts it back into the state of the factory.
 
 libosdp's binding to Python can't answer how the inputs are, and drops a reference of others' at each command: commands
@@ -13,11 +14,14 @@ are taken by a callback in ctypes, from the C library that the binding carries.
 """
 
 import ctypes
+import math
+import time
 from typing import Any, Final
 
 from firmware_sim.line import Line
 
 INPUTS, OUTPUTS, LEDS, BUZZERS, CHECK, SECURITY = 1, 2, 4, 5, 8, 9  # capabilities
+TIMED: Final = 3  # the level of outputs that can be on for a time
 REPORT_MAX: Final = 64
 COLOURS: Final = {0: "off", 1: "red", 2: "green", 3: "amber", 4: "blue"}
 _CONTEXT: Final = 80  # where the binding's object has libosdp's, in 3.2.9: a head, a base of 40 bytes, three pointers
@@ -94,7 +98,7 @@ class Peripheral:
     ) -> None:
         self.address = address
         self.inputs = [False] * inputs
-        self.outputs = [False] * outputs
+        self._on_until = [-math.inf] * outputs
         self.key = key  # None: it has the default key, and takes any that it is set by it
         self.tampered = self.unpowered = False
         self.led: tuple[str, int, int] = ("off", 0, 0)  # colour, on for, off for (tenths of a second)
@@ -107,6 +111,12 @@ class Peripheral:
         self._device: Any = None
         self._channel = _Channel(self)
         self._callback = _Callback(self._told)
+
+    @property
+    def outputs(self) -> list[bool]:
+        """Which outputs are on."""
+        now = time.monotonic()
+        return [now < until for until in self._on_until]
 
     # Its life.
 
@@ -127,17 +137,18 @@ class Peripheral:
             "serial_number": self.address,
             "firmware_version": 1,
         }
-        has = {INPUTS: len(self.inputs), OUTPUTS: len(self.outputs), LEDS: 1, BUZZERS: 1, CHECK: 0, SECURITY: 1}
+        has = {INPUTS: len(self.inputs), OUTPUTS: len(self._on_until), LEDS: 1, BUZZERS: 1, CHECK: 0, SECURITY: 1}
         self._device = osdp_sys.PeripheralDevice(
             settings,
             capabilities=[
-                {"function_code": code, "compliance_level": 1, "num_items": count} for code, count in has.items()
+                {"function_code": code, "compliance_level": TIMED if code == OUTPUTS else 1, "num_items": count}
+                for code, count in has.items()
             ],
         )
         library = ctypes.CDLL(osdp_sys.__file__)
         context = ctypes.c_void_p.from_address(id(self._device) + _CONTEXT)
         library.osdp_pd_set_command_callback(context, self._callback, None)
-        self.outputs = [False] * len(self.outputs)
+        self._on_until = [-math.inf] * len(self._on_until)
         self.led = ("off", 0, 0)
         self._line.attach(self._hear)
 
@@ -206,7 +217,8 @@ class Peripheral:
             return -1
         raw = bytes(command.of.bytes)
         if command.id == osdp_sys.CMD_OUTPUT:
-            self.outputs[raw[0]] = raw[1] in (2, 4, 5)
+            on_for = {2: math.inf, 4: math.inf, 5: (raw[2] | raw[3] << 8) / 10}.get(raw[1], -math.inf)
+            self._on_until[raw[0]] = time.monotonic() + on_for
         elif command.id == osdp_sys.CMD_LED:
             led = command.of.led.permanent
             self.led = (COLOURS.get(led.on_color, "?"), led.on_count, led.off_count)

@@ -85,7 +85,7 @@ class App:
         self.contacts = Contacts(settings, given)
         self.osdp = OsdpLines(settings, given)
         self.local = LocalInput(settings, given)
-        self.video = site.video(settings)
+        self.video, self.blind = site.video_or_none(settings)
         self.sides: tuple[FieldSide, ...] = (self.contacts, self.buses, self.gnss, self.osdp, self.local)
         self.contacts.begin()  # before anything that may fail: what a killed gateway left on goes off
         self.clock = field_clock(settings, given)
@@ -180,7 +180,7 @@ class App:
             speakers=speakers,
             profile=settings.delivery.profile,
             ordinals=start.epochs,
-            clock=world.clock,
+            clock=self.clock,
             random=world.random,
             alarms_everywhere=settings.delivery.alarm_paths == "all",
             cloud_events=settings.delivery.cloud_events,
@@ -188,7 +188,7 @@ class App:
         )
         self.recorder.offer = self.uplink.offer
         self.recorder.video = self.video
-        self.local.begin(start.raised, self.clock)
+        self.local.begin(start.raised, self.clock, self.outbox.forget)
         for side in self.sides:
             side.wire(self.recorder, self.outbox, self.supervise, start.notes)
         self.uplink.downlink.on_receipted = self._receipted
@@ -221,7 +221,7 @@ class App:
             if port.driver == "field-link":
                 self.links[port.name] = self._link(port)
                 self.supervise.port(port.name)
-        self.supervise.gone(settings.names | {table.id})
+        self.supervise.gone(settings.names | {table.id}, self.local.gone)
 
     def _events(self, device: str) -> list[EventState]:
         """Return what is known of a device's events; where the broker confirms, nobody is told that C5 has one."""
@@ -326,8 +326,8 @@ class App:
             data = {"version": __version__, "cause": self._cause}
             self._record("gateway.stopping", self.settings.gateway.id, data)
 
-    def _record(self, type_: str, source: str, data: dict[str, Any]) -> None:
-        self.recorder.record(Event(type_, source, data=data))
+    def _record(self, type_: str, source: str, data: dict[str, Any]) -> bool:
+        return self.recorder.record(Event(type_, source, data=data)) is not None
 
     def _own_key(self, chain: Sequence[bytes]) -> VerifyingKey | None:
         return own_key(chain, load_anchors(self.settings.identity.trust_anchors), self.settings.gateway.id)

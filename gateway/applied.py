@@ -10,6 +10,7 @@ because the technician's was changed, the gateway starts by that alone, and says
 """
 
 import os
+import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ FORBIDDEN: Final = frozenset(
     {"identity", "broker", "gateway.id", "gateway.state_dir", "gateway.site_file", "local_input"}
     | {"delivery.receivers", "delivery.commanders", "delivery.confirmation"}  # whose word counts, and for what
 )
+_LOCK: Final = threading.Lock()  # held by whoever changes the files: a trial ends while C5 applies the next settings
 TEXT_MAX: Final = 12_000  # bytes: what a command has room for
 
 
@@ -43,6 +45,7 @@ class Loaded:
     keys: tuple[str, ...] = ()  # that C5 has applied
     sha256: str | None = None  # of its text; None: nothing is applied
     refused: str | None = None  # why what it applied is not used
+    read: bytes | None = None  # the file of it
 
     def glance(self) -> dict[str, Any]:
         """Return what `status` shows of it."""
@@ -56,27 +59,46 @@ class Loaded:
         """
         _combined(read_toml(self.path), _read(text), self.path)
         with _writing(self._place):
-            if not self.on_trial:  # else what was before that is what has stood its trial
-                _replace(self._before, self._place.read_bytes() if self._place.exists() else b"")
-            _replace(self._place, text.encode())
+            applied = _bytes(self._place)
+            trial = applied is not None and self._before.exists()
+            if not trial:  # else what was before that is what has stood its trial
+                _replace(self._before, applied or b"")
+            try:
+                _replace(self._place, text.encode())
+            except OSError:
+                if not trial and _bytes(self._place) == applied:  # what was there before isn't on one now
+                    self._before.unlink(missing_ok=True)
+                raise
         return sha256(text.encode()).hexdigest()
 
     @property
     def on_trial(self) -> bool:
-        """Whether what C5 has applied counts for a while only."""
-        return self._before.exists()
+        """Whether what C5 has applied is in use, and counts for a while only.
+
+        What a technician has deleted is on trial no more; a disk that doesn't say is left alone.
+        """
+        try:
+            return self.refused is None and self._place.exists() and self._before.exists()
+        except OSError:
+            return False
 
     def keep(self) -> None:
-        """Have it count for good. Raises StoreError."""
+        """Have it count for good, unless something else was applied since. Raises StoreError."""
         with _writing(self._before):
-            self._before.unlink(missing_ok=True)
-            _sync(self._before.parent)
+            if self._unchanged:
+                self._before.unlink(missing_ok=True)
+                _sync(self._before.parent)
 
     def fall_back(self) -> None:
-        """Put what C5 applied before in its place, for the next start. Raises StoreError."""
+        """Put what C5 applied before in its place, for the next start, as above. Raises StoreError."""
         with _writing(self._place):
-            self._before.replace(self._place)
-            _sync(self._place.parent)
+            if self._unchanged:
+                self._before.replace(self._place)
+                _sync(self._place.parent)
+
+    @property
+    def _unchanged(self) -> bool:
+        return self.read is not None and _bytes(self._place) == self.read
 
     @property
     def _place(self) -> Path:
@@ -93,9 +115,10 @@ def load(path: Path) -> Loaded:
     settings = checked(tables, path)
     place = settings.gateway.state_dir / FILE
     try:
-        text = place.read_bytes().decode()
-    except FileNotFoundError:
-        return Loaded(path, settings)
+        content = _bytes(place)
+        if content is None:
+            return Loaded(path, settings)
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         return Loaded(path, settings, refused=str(error))
     try:
@@ -103,7 +126,7 @@ def load(path: Path) -> Loaded:
         combined = _combined(tables, over, path)
     except SettingsError as error:
         return Loaded(path, settings, refused=error.what)
-    return Loaded(path, combined, tuple(_keys(over)), sha256(text.encode()).hexdigest() if over else None)
+    return Loaded(path, combined, tuple(_keys(over)), sha256(content).hexdigest() if over else None, read=content)
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -144,6 +167,14 @@ def _keys(over: dict[str, Any]) -> Iterator[str]:
             yield table
 
 
+def _bytes(path: Path) -> bytes | None:
+    """Return what is in a file; None if there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def _replace(path: Path, content: bytes) -> None:
     """Write a file durably, whole or not at all."""
     new = path.with_suffix(".new")
@@ -165,9 +196,10 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Say as StoreError what the disk refuses."""
+    """Change the files, one at a time; say as StoreError what the disk refuses."""
     try:
-        yield
+        with _LOCK:
+            yield
     except OSError as error:
         raise StoreError(
             _("{path} can't be written: {error}").format(path=path, error=error.strerror),

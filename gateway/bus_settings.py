@@ -40,7 +40,8 @@ def refuse_bad_units(settings: "GatewaySettings") -> None:
     for index, port in enumerate(settings.port):
         if port.driver != "modbus" and (extra := sorted(SERIAL & port.model_fields_set)):
             raise SettingsError(
-                f"port[{index}].{extra[0]}: " + _('only with driver = "modbus"'), _("leave it out: a Field Link is 8N1")
+                f"port[{index}].{extra[0]}: " + _('only with driver = "modbus"'),
+                _("leave it out: the others are 8N1"),
             )
         if port.driver == "modbus" and port.device.startswith(TCP) and not _is_address(port.device):
             raise SettingsError(

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from gateway.signing.record import UNKNOWN_MS, Clock
+from gateway.signing.record import SYNCHRONISED, UNKNOWN_MS, Clock
 from gateway.wall import FLOOR, Judged, Reading, Wall
 
 if TYPE_CHECKING:
@@ -58,6 +58,13 @@ class Timekeeper(Protocol):
 
     def quality(self) -> tuple[int, int]:
         """The wall clock's source (wire.md, key 8) and uncertainty in ms."""
+
+
+class Judge(Timekeeper, Protocol):
+    """A clock by which what others have signed is judged too."""
+
+    def firm(self) -> tuple[int, bool]:
+        """Microseconds since 1970, in which satellites have no say, and whether a time server vouches for it."""
 
 
 class SystemClock:
@@ -108,9 +115,17 @@ class FieldClock:
 
     def judged(self) -> Judged:
         """Read the machine's clocks and judge them."""
-        source, uncertainty_ms = self.machine.quality()  # before the time: one set in between is doubted, not believed
-        reading = Reading(self.machine.now_us(), source, uncertainty_ms, self.machine.monotonic())
+        reading = self._read()
         return self._wall.judge(reading, self.satellites(reading.now))
+
+    def firm(self) -> tuple[int, bool]:
+        """Return the time to judge others by: satellites have no say in it."""
+        judged = self._wall.firm(self._read())
+        return judged.us, judged.source in SYNCHRONISED
+
+    def _read(self) -> Reading:
+        source, uncertainty_ms = self.machine.quality()  # before the time: one set in between is doubted, not believed
+        return Reading(self.machine.now_us(), source, uncertainty_ms, self.machine.monotonic())
 
     @property
     def unbelieved(self) -> str | None:
@@ -140,7 +155,7 @@ class FieldClock:
 
     def instead(self) -> datetime | None:
         """Return a time that it is at least, where the machine's clock, which OpenSSL judges by, can't be right."""
-        judged = self.judged()
+        judged = self._wall.firm(self._read())  # a receiver that is deceived cuts no gateway off
         return _EPOCH + timedelta(microseconds=judged.us) if judged.doubted else None
 
 

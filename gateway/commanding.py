@@ -88,7 +88,7 @@ def commands(app: "App", own: Self, speakers: Speakers) -> Commands:
         return await app.world.beside(app.loaded.apply, toml)
 
     async def revoke(device: str) -> None:
-        await status.change_devices(app, app.registry.revoke, device, commanded=device)
+        await status.change_devices(app, app.registry.revoke, device)
 
     inputs = _Inputs(app.contacts.inputs, app.osdp.peripherals.inputs, app.gnss)
     alarms = Alarms(own, ordinals, Acknowledged(app.intake, app.local.local), inputs, recorder)
@@ -99,7 +99,7 @@ def commands(app: "App", own: Self, speakers: Speakers) -> Commands:
         speakers=speakers,
         commanders=app.settings.delivery.commanders,
         recorder=recorder,
-        clock=app.world.clock,
+        clock=app.clock,
         handlers={
             "alarm.acknowledge": at_once(alarms.acknowledge),
             "records.resend": at_once(Records(start.epoch, recorder, app.uplink.downlink.resend).resend),

@@ -51,6 +51,11 @@ def stuck_after(on: str, stuck_s: int | None, usual: float) -> float | None:
     return stuck_s or None
 
 
+def longest(kind: str, max_on_s: int | None) -> int | None:
+    """Return for how many seconds an output may be on; None: until told."""
+    return max_on_s if max_on_s is not None or kind == "led" else MAX_ON_S
+
+
 Line = Annotated[int | str, PlainValidator(_line)]
 On = Annotated[str, AfterValidator(_on)]
 Off = Annotated[str | None, AfterValidator(_off)]
@@ -90,7 +95,7 @@ class OutputTable(Strict):
     @property
     def longest_s(self) -> int | None:
         """Seconds that it may be on; None: a light that has no limit of its own, unless the settings give it one."""
-        return self.max_on_s if self.max_on_s is not None or self.kind == "led" else MAX_ON_S
+        return longest(self.kind, self.max_on_s)
 
 
 def refuse_bad_contacts(settings: "GatewaySettings") -> None:

@@ -38,7 +38,8 @@ class Gnss:
     def tell(self, clock: FieldClock) -> None:
         """Have a clock hear the receiver's time, where the settings want it."""
         if self._port is not None and self._table.clock:
-            self._clock, self._satellites = clock, Satellites(uncertainty_ms(self._port.baud))
+            late_ms = uncertainty_ms(self._port.baud)
+            self._clock, self._satellites = clock, Satellites(late_ms, lambda: clock.unbelieved is not None)
             clock.satellites = self._satellites.at
 
     def wire(self, recorder: "Recorder", store: "Store", supervise: "Supervise", notes: Iterable[Note]) -> None:
@@ -85,9 +86,9 @@ class Gnss:
     def at(self, _place: Place) -> str | None:
         """Return whose press a record is: nobody presses a receiver."""
 
-    def acknowledged(self, _name: str, _place: Place | None) -> str:
-        """An operator has seen that it was moved: "now", or there is "nothing" to be seen."""
-        return "now" if self.whereabouts.acknowledged() else "nothing"
+    def acknowledged(self, _name: str, place: Place | None) -> str:
+        """An operator has seen that it was moved: "now", or there is "nothing" to be seen, or not any more."""
+        return "now" if self.whereabouts.acknowledged(place, self._now()) else "nothing"
 
     def tick(self) -> None:
         """Time passed."""
@@ -141,7 +142,10 @@ class Gnss:
                     "or it is deceived"
                 )
             case "late":
-                return _("it shows a time after the end of this gateway's certificates: is it deceived (spoofing)?")
+                return _(
+                    "it shows a time after the end of this gateway's certificates: have these expired, "
+                    "or is it deceived (spoofing)?"
+                )
             case "apart":
                 return _("it shows another time than the clock that was synchronised: is it deceived (spoofing)?")
             case _:

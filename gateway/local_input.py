@@ -14,13 +14,13 @@ from gateway.config import GatewaySettings
 from gateway.delivery.item import Note, RaisedState, Run
 from gateway.drivers.https import Server
 from gateway.errors import C5Error
-from gateway.identity.keystore import read_private, read_tls
+from gateway.identity.keystore import read_tls, read_token
 from gateway.local_settings import SourceTable
-from gateway.sensing.local import TOKEN_MAX, Source, token_digest
+from gateway.sensing.local import TOKEN, TOKEN_MAX, Source, token_digest
 from gateway.tasks.drivers import Driver
 from gateway.tasks.local import RECEIVED, STORED, Local
 from gateway.text import _
-from gateway.tls import server_context
+from gateway.tls import server_context, share_an_anchor
 from gateway.world import World
 
 if TYPE_CHECKING:
@@ -34,12 +34,15 @@ if TYPE_CHECKING:
 
 TOKEN_MIN: Final = 32  # characters: it can't be guessed, and its plain SHA-256 tells nothing of it
 NUMBER_MAX: Final = 2**53 - 1
+OF_SOURCES: Final = "urn:c5:source:"
 
 
 def sources(settings: GatewaySettings) -> tuple[list[Source], dict[str, str]]:
     """Return the sources of the settings, and what is wrong with those that can't show who they are."""
     found: list[Source] = []
     wrong: dict[str, str] = {}
+    of_c5 = _under_c5(settings)
+    tokens: dict[bytes, str] = {}
     for table in settings.source:
         token = None if table.token_sha256 is None else bytes.fromhex(table.token_sha256)
         if table.token_file is not None:
@@ -47,16 +50,33 @@ def sources(settings: GatewaySettings) -> tuple[list[Source], dict[str, str]]:
                 token = _token(table.token_file)
             except C5Error as error:
                 wrong[table.name] = f"{error.what}. {error.hint}"
-        found.append(_source(table, token))
+        if token is not None and (other := tokens.setdefault(token, table.name)) != table.name:
+            wrong[table.name] = wrong[other] = _(
+                "{name} and {other} have the same token, and neither is heard by it"
+            ).format(name=table.name, other=other)
+        certificate = table.certificate
+        if certificate is not None and of_c5 and not certificate.startswith(OF_SOURCES):
+            wrong[table.name] = _(
+                "its certificate is one of C5's own authority, under which only {prefix}NAME is a source's"
+            ).format(prefix=OF_SOURCES)
+            certificate = None
+        found.append(_source(table, token, certificate))
     return found, wrong
 
 
-def _source(table: SourceTable, token: bytes | None) -> Source:
+def _under_c5(settings: GatewaySettings) -> bool:
+    """Whether C5's own certificates are let in: a gateway's or a receiver's must be no source's."""
+    if settings.local_input is None or settings.local_input.client_anchors is None:
+        return False
+    return share_an_anchor(settings.identity.trust_anchors, settings.local_input.client_anchors)
+
+
+def _source(table: SourceTable, token: bytes | None, certificate: str | None) -> Source:
     return Source(
         table.name,
         frozenset(table.types),
         token,
-        table.certificate,
+        certificate,
         table.position.position() if table.position else None,
         table.per_minute,
         table.burst,
@@ -64,10 +84,10 @@ def _source(table: SourceTable, token: bytes | None) -> Source:
 
 
 def _token(path: Path) -> bytes:
-    token = read_private(path).strip()
-    if not TOKEN_MIN <= len(token) <= TOKEN_MAX:
+    token = read_token(path).strip()
+    if not TOKEN_MIN <= len(token) <= TOKEN_MAX or not TOKEN.fullmatch(token.decode("latin-1")):
         raise C5Error(
-            _("the token in {path} must have {least} to {most} characters").format(
+            _("the token in {path} must have {least} to {most} of A-Z a-z 0-9 . _ ~ + / = -").format(
                 path=path, least=TOKEN_MIN, most=TOKEN_MAX
             ),
             _("make one with: openssl rand -hex 32"),
@@ -90,11 +110,16 @@ class LocalInput:
         self.server: Server | None = None
         self.local: Local
 
-    def begin(self, known: Iterable[RaisedState], clock: "FieldClock") -> None:
-        """Take what the store knows of events that were raised before the start, and the clock to judge dates by."""
+    def begin(self, known: Iterable[RaisedState], clock: "FieldClock", forget: Callable[[str], None]) -> None:
+        """Take what the store knows of events that were raised before the start, and the clock to judge dates by.
+
+        What sources did that are no more, it may `forget`.
+        """
         by_receipt = self._settings.delivery.confirmation == "receiver"
         self._known = tuple(one if by_receipt or one.stage != RECEIVED else replace(one, stage=STORED) for one in known)
         self._instead, self._now = clock.instead, clock.now
+        for source in self.gone:
+            forget(source)
 
     def wire(self, recorder: "Recorder", store: "Store", supervise: "Supervise", notes: Iterable[Note]) -> None:
         """Connect the port with what hears of it; nothing of it is among the notes."""
@@ -128,6 +153,11 @@ class LocalInput:
         context = server_context(table.certificate, table.key, table.client_anchors, self._instead)
         self.not_after = read_tls(table.certificate).not_after
         return context
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """What has raised events, and the settings name no more."""
+        return frozenset(one.raised.source for one in self._known) - self._settings.names
 
     def drivers(self) -> Iterator[Driver]:
         """Yield what keeps the port."""

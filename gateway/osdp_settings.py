@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
-from gateway.contact_settings import Off, On, stuck_after
+from gateway.contact_settings import Off, On, longest, stuck_after
 from gateway.errors import SettingsError
 from gateway.field_settings import OwnName, PositionSettings
 from gateway.settings import Part, Strict
@@ -40,7 +40,12 @@ class PeripheralOutput(Strict):
     name: Part
     number: int = Field(ge=0, le=NUMBER_MAX, strict=True)
     kind: Literal["siren", "strobe", "led", "buzzer"]
-    max_on_s: int = Field(default=300, ge=1, le=3600, strict=True)
+    max_on_s: int | None = Field(default=None, ge=1, le=3600, strict=True)
+
+    @property
+    def longest_s(self) -> int | None:
+        """Seconds that it may be on, as of the gateway's own outputs."""
+        return longest(self.kind, self.max_on_s)
 
 
 class PeripheralTable(Strict):

@@ -148,7 +148,7 @@ def _peripheral(table: PeripheralTable, usual: float, notes: Sequence[Note]) -> 
             one.name: Input(one.number, one.inverted, contact(one.name, one.on, one.off, one.stuck_after(usual)))
             for one in table.input
         },
-        {one.name: Output(one.number, one.max_on_s) for one in table.output},
+        {one.name: Output(one.number, one.longest_s) for one in table.output},
         table.indicator,
         position,
     )

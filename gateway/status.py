@@ -115,23 +115,24 @@ def listed(registry: Registry) -> list[dict[str, Any]]:
     ]
 
 
-async def change_devices(app: "App", change: Callable[[T], object], which: T, commanded: str | None = None) -> None:
+async def change_devices(app: "App", change: Callable[[T], object], which: T) -> None:
     """Change the file of enrolled devices, beside the alarms, and go by what it says then.
 
     Who asked may have lost patience with a card that stalls: what is in the file counts all the same, and whatever
-    became of the change. C5 is told of each device that goes, but not of the one that it has `commanded` to.
+    became of the change. C5 is told of each device that goes, also of the one that it has commanded to: it may have
+    gone before, or though its command failed.
     """
 
     async def changed() -> None:
         try:
             await app.world.beside(change, which)
         finally:
-            await _reload_devices(app, commanded)
+            await _reload_devices(app)
 
     await asyncio.shield(asyncio.get_running_loop().create_task(changed(), name="devices"))
 
 
-async def _reload_devices(app: "App", commanded: str | None) -> None:
+async def _reload_devices(app: "App") -> None:
     """Take up what was changed in the file of enrolled devices.
 
     A device that comes new, or anew, has no known counter: what it says is flagged until it has answered a challenge.
@@ -144,7 +145,7 @@ async def _reload_devices(app: "App", commanded: str | None) -> None:
     for device in devices.values():
         if app.intake.enrol(device):  # with another key: what was known under its id was of another device
             app.outbox.forget(device.id)
-    app.supervise.watch(devices, commanded)
+    app.supervise.watch(devices)
 
 
 async def glance(app: "App") -> dict[str, Any]:
@@ -249,5 +250,5 @@ def troubles(app: "App") -> list[str]:
         )
     found += [link.port.trouble for link in app.links.values() if link.port.trouble is not None]
     found += [trouble for side in app.sides for trouble in side.troubles]
-    found += app.drivers.troubles + app.supervise.troubles
+    found += app.drivers.troubles + app.supervise.troubles + app.blind
     return found

@@ -1,7 +1,8 @@
 """TLS 1.3 towards a broker, with a certificate of our own; no older version is spoken, no check is ever left out.
 
 Towards what is in the tower (`server_context`) we are the server, and speak TLS 1.2 too: cameras and help points that
-are there have firmware with nothing newer. Of 1.2 only what is still sound: ECDHE with an AEAD, no renegotiation.
+are there have firmware with nothing newer. Of 1.2 only what is still sound: ECDHE with an AEAD, no renegotiation. No
+session of either version is resumed: who asks is proven in each connection.
 
 The broker's chain must end at our trust anchors and its certificate must carry the name or address that we dialled.
 The broker in turn sees this gateway's certificate. Not checked here: revocation (a stale list must never silence an
@@ -15,8 +16,10 @@ that time; that one hasn't begun yet it can't prove. While the machine's clock c
 Source: X509_VERIFY_PARAM_set_flags(3), SSL_get0_verified_chain(3).
 """
 
+import os
 import ssl
 import stat
+import weakref
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -62,32 +65,31 @@ def server_context(
 
     One that can't be trusted ends the handshake. Raises CertificateError as `client_context` does.
     """
-    dateless = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    dateless.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
-    dateless.sslobject_class = _DatedObject
-    context = _DoubtingServer(ssl.PROTOCOL_TLS_SERVER)
-    context.instead, context.dateless = instead, dateless
-    for one in (dateless, context):
-        one.minimum_version = ssl.TLSVersion.TLSv1_2
-        one.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-        one.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
-        one.num_tickets = 0  # nothing is resumed: who asks is proven in each connection
-        if client_anchors is not None:
-            one.verify_mode = ssl.CERT_OPTIONAL
-            _check_readable(client_anchors)
-            _load_anchors(one, client_anchors, "local_input.client_anchors")
-        for path in (certificate, key):
-            _check_readable(path)
-        _check_private(key)
-        _load_own(one, certificate, key)
+    context = _Server(ssl.PROTOCOL_TLS_SERVER)  # itself it serves nobody: what is wrong with the files is told by it
+    if client_anchors is not None:
+        _check_readable(client_anchors)
+        _load_anchors(context, client_anchors, "local_input.client_anchors")
+        context.anchors = client_anchors.read_text("utf-8")
+    for path in (certificate, key):
+        _check_readable(path)
+    _check_private(key)
+    _load_own(context, certificate, key)
+    context.own, context.instead = (_in_memory(certificate), _in_memory(key)), instead
+    for file in context.own:
+        weakref.finalize(context, os.close, file)
     return context
 
 
-class _DoubtingServer(ssl.SSLContext):
-    """The same doubt about dates (`_Doubting`) for a server on the event loop."""
+class _Server(ssl.SSLContext):
+    """A server on the event loop, with a context of its own for each connection.
+
+    A context keeps the sessions of TLS 1.2, strangers' too, and would take who comes back with one as proven, whatever
+    has become of his certificate; Python has no name for the setting that forbids it.
+    """
 
     instead: Callable[[], datetime | None]
-    dateless: ssl.SSLContext
+    own: tuple[int, int]  # certificate and key, as open files
+    anchors: str | None = None
 
     def wrap_bio(
         self,
@@ -98,13 +100,41 @@ class _DoubtingServer(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """Wrap a client's connection; how its handshake judges dates is settled here."""
+        fresh = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        fresh.minimum_version = ssl.TLSVersion.TLSv1_2
+        fresh.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+        fresh.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+        fresh.num_tickets = 0
+        if self.anchors is not None:
+            fresh.verify_mode = ssl.CERT_OPTIONAL
+            fresh.load_verify_locations(cadata=self.anchors)
+        certificate, key = (f"/proc/self/fd/{file}" for file in self.own)
+        fresh.load_cert_chain(certificate, key, password="")
         at = self.instead()
-        if at is None:
-            return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        wrapped = self.dateless.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        assert isinstance(wrapped, _DatedObject)
-        wrapped.at = at
+        if at is not None:
+            fresh.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+            fresh.sslobject_class = _DatedObject
+        wrapped = fresh.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        if isinstance(wrapped, _DatedObject):
+            assert at is not None
+            wrapped.at = at
         return wrapped
+
+
+def share_an_anchor(*files: Path) -> bool:
+    """Whether these files have a certificate in common; one that can't be read has none."""
+    try:
+        found = [set(x509.load_pem_x509_certificates(file.read_bytes())) for file in files]
+    except (OSError, ValueError):
+        return False
+    return bool(set.intersection(*found))
+
+
+def _in_memory(path: Path) -> int:
+    """Return a file's content as an open file that no disk can hold up."""
+    file = os.memfd_create("tls")
+    os.write(file, path.read_bytes())
+    return file
 
 
 class _DatedObject(ssl.SSLObject):
@@ -212,9 +242,9 @@ def _verified_chain(sock: ssl.SSLSocket | ssl.SSLObject) -> list[bytes]:
     """Return the chain by which OpenSSL trusts the other side, DER, the trust anchor last."""
     public = getattr(sock, "get_verified_chain", None)  # Python 3.13
     if public is not None:
-        return list(public())
+        return list(public() or ())
     inner: Any = sock
-    return [certificate.public_bytes(_DER) for certificate in inner._sslobj.get_verified_chain()]  # noqa: SLF001  # before 3.13 there is no other way
+    return [certificate.public_bytes(_DER) for certificate in inner._sslobj.get_verified_chain() or ()]  # noqa: SLF001  # before 3.13 there is no other way
 
 
 def _check_readable(path: Path) -> None:

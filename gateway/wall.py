@@ -8,11 +8,12 @@ latest of the last time that this gateway was sure of, its software's build, and
    It sets the floor anew, backwards too: a floor that was wrong must not outlive the first true clock.
 2. A clock that nobody vouches for (a battery's, or one that goes on by itself) is used while it shows a time between
    the floor and the end of our own certificates.
-3. Where the machine's clock is none of the first kind, satellites (GNSS) may tell the time: one between the build and
-   the end of our certificates, not before the floor, and not another than the one that was known in this run. What
-   they have told is carried on when they tell no more; it never outlives a restart: who deceives a receiver for an
-   hour must not have moved the floor for good.
+3. Where the machine's clock is none of the first kind, satellites (GNSS) may tell the time by which records are
+   signed: one between the build and the end of our certificates, not before the floor, and not another than that of
+   the clock that was synchronised in this run. What they have told is carried on when they tell no more.
 4. Otherwise the time is the floor, carried on by the monotonic clock: too early, by as long as the power was off.
+5. What satellites alone tell judges nothing (`firm`), neither certificates nor commands, and never moves the floor: who
+   deceives a receiver must not cut the gateway off, nor what he said outlive a restart.
 
 Order comes from sequences alone, and C5 corrects such times from the first record of a synchronised clock (wire.md,
 section 2, "Time"), so that a wrong time here costs no alarm. Not checked here: whether a server that sets the clock
@@ -24,12 +25,13 @@ from typing import Final, NamedTuple
 
 from gateway.signing.record import SYNCHRONISED, UNKNOWN_MS
 
+NTP: Final = 2  # the source that wire.md (key 8) has for a machine that a time server has set
 GNSS: Final = 3  # the source that wire.md (key 8) has for the time of satellites
 FLOOR: Final = 1  # the source that wire.md (key 8) has for a time that comes from the floor
 STEP_US: Final = 1_000_000  # what moves the wall clock by more against the monotonic one is a step
 APART_US: Final = 2_000_000  # two clocks that are further apart than this, and than both are unsure, don't agree
 DRIFT: Final = 100e-6  # seconds a second: of the monotonic clock where nobody turns it
-DOUBT_US: Final = 60_000_000  # a machine's clock that is off by less does for the dates of certificates
+DOUBT_US: Final = 60_000_000  # a machine's clock that is off by less is shown as right
 SLEW: Final = 500e-6  # seconds a second: what adjtimex(2) may turn a clock without stepping it
 
 
@@ -57,7 +59,6 @@ class Sure(NamedTuple):
     us: int
     now: float
     uncertainty_ms: int
-    told: bool  # by satellites; else by the machine's synchronised clock
 
     def carried(self, now: float) -> int:
         """Return the time that it is by now."""
@@ -78,25 +79,32 @@ class Wall:
         if stored_us is None or stored_us > most_us:  # a time server was wrong for a day, and none has been there since
             stored_us = least_us
         self._floor = (max(stored_us, least_us), now)  # one value: threads read it
-        self._sure: Sure | None = None  # one value too
+        self._sure: Sure | None = None  # of the machine's synchronised clock; one value too
+        self._told: Sure | None = None  # of satellites, since then
         self.unbelieved: str | None = None  # why satellites aren't: their time is "early", "late" or "apart"
 
     def judge(self, reading: Reading, satellites: tuple[int, int] | None = None) -> Judged:
-        """Say what time it is; a synchronised clock sets the floor. `satellites`: µs since 1970, and ms unsure."""
-        now = reading.now
-        if reading.source in SYNCHRONISED and reading.wall_us >= self._least_us:  # rule 1
-            self._floor = (reading.wall_us, now)
-            self._sure = Sure(reading.wall_us, now, reading.uncertainty_ms, told=False)
-            self.unbelieved = self._wrong(satellites, now)
-            return Judged(reading.wall_us, reading.source, reading.uncertainty_ms, doubted=False)
+        """Say what time to sign by. `satellites`: µs since 1970, and ms unsure."""
+        firm, now = self.firm(reading), reading.now
         self.unbelieved = self._wrong(satellites, now)
+        if firm.source in SYNCHRONISED:
+            self._told = None
+            return firm
         if satellites is not None and self.unbelieved is None:  # rule 3
             us, uncertainty_ms = satellites
-            self._sure = Sure(us, now, uncertainty_ms, told=True)
+            self._told = Sure(us, now, uncertainty_ms)
             return Judged(us, GNSS, uncertainty_ms, doubted=abs(reading.wall_us - us) > DOUBT_US)
-        if self._sure is not None and self._sure.told:
-            us = self._sure.carried(now)
+        if self._told is not None:
+            us = self._told.carried(now)
             return Judged(us, FLOOR, UNKNOWN_MS, doubted=abs(reading.wall_us - us) > DOUBT_US)
+        return firm
+
+    def firm(self, reading: Reading) -> Judged:
+        """Say what time to judge others by: without satellites. A synchronised clock sets the floor."""
+        if reading.source in SYNCHRONISED and reading.wall_us >= self._least_us:  # rule 1
+            self._floor = (reading.wall_us, reading.now)
+            self._sure = Sure(reading.wall_us, reading.now, reading.uncertainty_ms)
+            return Judged(reading.wall_us, reading.source, reading.uncertainty_ms, doubted=False)
         floor_us = self.floor_us(reading.now)
         if floor_us - STEP_US <= reading.wall_us <= self._most_us and reading.source not in SYNCHRONISED:  # rule 2
             return Judged(reading.wall_us, reading.source, UNKNOWN_MS, doubted=False)
@@ -107,8 +115,7 @@ class Wall:
         if satellites is None:
             return None
         us, uncertainty_ms = satellites
-        known = self._sure is not None and not self._sure.told  # which says it better than a floor
-        if us < self._least_us or (us < self.floor_us(now) - APART_US and not known):
+        if us < self._least_us or (us < self.floor_us(now) - APART_US and self._sure is None):
             return "early"
         if us > self._most_us:
             return "late"

@@ -227,9 +227,10 @@ class Account:
         for finding in findings:
             detail = f"{finding.epoch.hex()}/{finding.other.hex()}"
             if isinstance(finding, Cloned):
-                self.clones.add(detail)
                 text = "two gateways with one identity, or one that went back to an older image of itself"
-                self._reports.hold("gateway.cloned", self.name, f"{text} (epochs {detail})", detail)
+                report = self._reports.add if detail in self.clones else self._reports.hold  # while it lasts it counts
+                report("gateway.cloned", self.name, f"{text} (epochs {detail})", detail)
+                self.clones.add(detail)
             else:
                 text = "the gateway lost its store: what C5 hadn't got of the epochs before is gone"
                 self._reports.add("store.lost", self.name, f"{text} (epochs {detail})", detail)

@@ -74,7 +74,7 @@ async def run(settings: ReceiverSettings, output: str | None) -> None:
             wall=wall,
             random=random.SystemRandom().random,
         )
-        desk.hear = receiver.hear
+        desk.hear, desk.report = receiver.hear, receiver.report
         gc.collect()
         gc.set_threshold(50_000, 20, 20)  # records come in floods, live until their commit, and form no cycles
         gc.freeze()  # what the start made stays: a later collection would stop us for 20 ms to look at all of it again

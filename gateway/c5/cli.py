@@ -184,8 +184,10 @@ def settle(
     from gateway.c5.importing import run_settle  # noqa: PLC0415
     from gateway.topics import is_part  # noqa: PLC0415
 
-    if not is_part(gateway) or not operator.strip() or not reason.strip():
-        raise typer.BadParameter(f"{gateway}: {operator}: {reason}")
+    if not is_part(gateway):
+        raise typer.BadParameter(_("{gateway} is no gateway's id").format(gateway=gateway))
+    if not operator.strip() or not reason.strip():
+        raise typer.BadParameter(_("--operator says who settles it, and --reason what was found: neither is empty"))
     settings = load_settings(_settings_file(config))
     ended = asyncio.run(run_settle(settings, gateway, f"settled by {operator}: {reason}"))
     if not ended:

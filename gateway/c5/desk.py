@@ -16,7 +16,7 @@ import contextlib
 import logging
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -74,6 +74,7 @@ class Desk(Session):
     def __init__(self, centre: "Centre", ledger: "Ledger") -> None:
         super().__init__()
         self.hear: Callable[[Arrived], None] = lambda _arrived: None  # the receiver's
+        self.report: Callable[[], Awaitable[None]]  # the receiver's
         self._centre = centre
         self._ledger = ledger
         self._waiting: dict[int, _Waiting] = {}
@@ -84,11 +85,13 @@ class Desk(Session):
     async def give(self, topic: str, payload: bytes) -> Given:
         """Hand in a message; done once all that follows from it is committed. Raises StoreError.
 
-        What is settled is written down within a second; `new` says how many reports it ends.
+        Of what is settled `new` says how many reports it ends.
         """
         kind, _, gateway = topic.partition("/")
         if kind == SETTLE:
-            return Given(self._centre.settle(gateway, payload.decode("utf-8", "replace")), 0, 0)
+            ended = self._centre.settle(gateway, payload.decode("utf-8", "replace"))
+            await self.report()
+            return Given(ended, 0, 0)
         arrival = parse(topic)
         items = split_sequence(payload) if arrival and arrival.lane is not None else []
         waiting = _Waiting([sha256(item).digest() for item in items])
@@ -116,8 +119,6 @@ class Desk(Session):
         """See what has been committed, and whether it was handed in here."""
         if not self._by_digest:
             return  # nobody hands anything in: the records needn't be looked at
-        if not self._by_digest:
-            return
         batch, outcome = committed.batch, committed.outcome
         new_of: _Waiting | None = None
         for index, verified in enumerate(batch.records):

@@ -228,7 +228,7 @@ async def _at_rest(settings: ReceiverSettings) -> AsyncIterator[Give]:
         wall=wall,
         random=random.SystemRandom().random,
     )
-    desk.hear = receiver.hear
+    desk.hear, desk.report = receiver.hear, receiver.report
     judging: asyncio.Task[None] | None = None
     try:
         centre.restore(await ledger.load(), loop.time())

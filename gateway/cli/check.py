@@ -1,21 +1,23 @@
 """`c5-gateway check`: every reason why this gateway would not work, one line each, with what to do.
 
 Beside a running service the lines and brokers are asked of it: two programs on one line, or two connections in one
-gateway's name, would disturb each other. Otherwise each is tried for real.
+gateway's name, would disturb each other. Otherwise each is tried for real. The files are always read: the service may
+have been started by others, and must be able to start by these.
 """
 
 import asyncio
+import logging
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from gateway import applied, config, credentials
-from gateway.cli import contacts, gnss, local, peripherals, units
+from gateway.cli import contacts, drift, gnss, local, peripherals, units
+from gateway.cli.allowed import refused_topics
 from gateway.cli.look import autonomy, maintained
 from gateway.cli.running import ask, not_running
 from gateway.cli.said import print_json, say
@@ -23,7 +25,6 @@ from gateway.clock import FieldClock, moment
 from gateway.config import GatewaySettings
 from gateway.drivers.serial_port import try_open
 from gateway.errors import C5Error, LinkError
-from gateway.event import LANE_NAMES
 from gateway.identity.keystore import Own, Tls, load_revocations
 from gateway.mqtt import Broker, Connection
 from gateway.mqtt.explain import explain_older
@@ -36,15 +37,16 @@ from gateway.signing.message import Centre
 from gateway.signing.record import SYNCHRONISED
 from gateway.text import _
 from gateway.tls import client_context
-from gateway.topics import CENTRE, CENTRE_CERTIFICATES, Route
+from gateway.topics import Route
+from gateway.wall import GNSS
 from gateway.world import World
 
 DAYS_WARNING: Final = 30  # of a certificate: time enough to renew it
 DAYS_FAILED: Final = 0
 FREE_MB_WARNING: Final = 512
 HOURS_WARNING: Final = 24  # for which the outbox keeps everything without a link
-REFUSAL: Final = 0x80  # the first of MQTT's reason codes that is one
 PROBE_DEADLINE: Final = 10.0  # seconds for a broker to answer everything
+_UNSAID: Final = logging.NullHandler()  # what is found is a finding; a line of a log beside it says it twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class _Identity:
 
 def run(path: Path | None, *, as_json: bool) -> bool:
     """Look at everything; True if nothing failed. Settings that can't be read end it at once."""
+    logging.getLogger("gateway").addHandler(_UNSAID)
     loaded = applied.load(find_settings(path, config.VARIABLE, config.DEFAULT))
     findings = [_settings(loaded), *_looked(loaded.settings)]
     if as_json:
@@ -94,20 +97,24 @@ def _settings(loaded: applied.Loaded) -> Finding:
 
 
 def _looked(settings: GatewaySettings) -> Iterator[Finding]:
+    running: dict[str, Any] | None = None
+    unasked: Finding | None = None
+    try:
+        running = ask(settings.gateway.state_dir, {"do": "status"})
+    except C5Error as error:
+        unasked = Finding(_("service"), "failed", error.what, error.hint)
     identity = _files(settings)
     if isinstance(identity, Finding):
         yield identity
     else:
-        yield from _identity(settings, identity)
+        yield from _identity(settings, identity, running)
     yield from _disk(settings)
     yield from _deaf(settings)
     yield _devices(settings)
-    try:
-        running = ask(settings.gateway.state_dir, {"do": "status"})
-    except C5Error as error:
-        yield Finding(_("service"), "failed", error.what, error.hint)
-        return
-    if running is None:
+    if unasked is not None:
+        yield unasked
+        yield from _by_files(settings)
+    elif running is None:
         yield Finding(_("service"), "warning", _("not running"), not_running().hint)
         for port in settings.port:
             if port.driver == "field-link":
@@ -117,7 +124,7 @@ def _looked(settings: GatewaySettings) -> Iterator[Finding]:
         yield from (_judged(*found) for found in peripherals.looked(settings))
         yield from (_judged(*found) for found in contacts.looked(settings))
         yield from (_judged(*found) for found in local.looked(settings))
-        yield from (_judged(*found) for found in gnss.looked(settings))
+        yield from (_line(*found) for found in gnss.looked(settings))
         for broker in settings.broker:
             if isinstance(identity, Finding):
                 what = _("broker {name}").format(name=f"{broker.host}:{broker.port}")
@@ -125,12 +132,25 @@ def _looked(settings: GatewaySettings) -> Iterator[Finding]:
             else:
                 yield from asyncio.run(_broker(settings, broker, identity))
     else:
-        yield from _beside(running)
+        found = list(_beside(running))
+        yield Finding(_("service"), "ok", _("running"))
+        if names := drift.differing(settings, running):
+            text = _("it runs by other settings than this file: {names}").format(names=", ".join(names))
+            hint = _("If nothing else here has failed, restart it: sudo systemctl restart c5-gateway")
+            yield Finding(_("service"), "warning", text, hint)
+        yield from found
+        yield from (one for one in _by_files(settings) if one not in found)
+
+
+def _by_files(settings: GatewaySettings) -> Iterator[Finding]:
+    """Tell what a start by the files would find wrong."""
+    if (unread := units.unread(settings)) is not None:
+        yield _judged(*unread)
+    yield from (_judged(*found) for found in local.files(settings) if found[1] is not None)
 
 
 def _beside(running: dict[str, Any]) -> Iterator[Finding]:
     """Look through the eyes of the running service."""
-    yield Finding(_("service"), "ok", _("running"))
     yield _autonomy(running)
     for work in running["maintenance"]:
         yield Finding(_("maintenance"), "warning", maintained(work), _("It ends by itself."))
@@ -178,15 +198,27 @@ def _port(name: str, reason: str | None, right: str) -> Finding:
 
 def _deaf(settings: GatewaySettings) -> Iterator[Finding]:
     """Tell of settings by which nothing can be heard."""
-    if not settings.port and not settings.input:
+    if not settings.input and all(port.driver == "nmea" for port in settings.port):
         hint = _(
             "Add a [[port]] for a receiver of buttons, or an [[input]] for a contact: docs/operate/install.md, step 3."
         )
-        yield Finding(_("buttons"), "warning", _("no port and no input: no button can be heard"), hint)
+        yield Finding(_("buttons"), "warning", _("no port for buttons and no input: no button can be heard"), hint)
 
 
 def _judged(what: str, reason: str | None, right: str) -> Finding:
+    if what.startswith(_("port {name}").format(name="")):
+        return _line(what, reason, right)
     return Finding(what, "ok", right) if reason is None else Finding(what, "failed", reason)
+
+
+def _line(what: str, reason: str | None, right: str) -> Finding:
+    """Judge a line, whose devices keep nothing for when it is back."""
+    if reason is None:
+        return Finding(what, "ok", right)
+    hint = _(
+        "Nothing on it is heard until it is back. Plug the adapter in, or correct port.device: sudo c5-gateway ports"
+    )
+    return Finding(what, "failed", reason, hint)
 
 
 def _files(settings: GatewaySettings) -> _Identity | Finding:
@@ -203,9 +235,9 @@ def _files(settings: GatewaySettings) -> _Identity | Finding:
     return _Identity(clock, own, tls, context)
 
 
-def _identity(settings: GatewaySettings, identity: _Identity) -> Iterator[Finding]:
+def _identity(settings: GatewaySettings, identity: _Identity, running: dict[str, Any] | None) -> Iterator[Finding]:
     clock, own, tls = identity.clock, identity.own, identity.tls
-    yield _clock(clock)
+    yield _clock(clock) if running is None or running["clock"]["source"] != GNSS else _satellites(running["clock"])
     now, sure = clock.now(), clock.quality()[0] in SYNCHRONISED
     yield _days(_("signing certificate"), (own.identity.not_after - now).days, own.identity.not_after, sure=sure)
     if tls is not None:
@@ -258,6 +290,12 @@ def _clock(clock: FieldClock) -> Finding:
         text = _("not synchronised; events carry that they can't be trusted for their time")
         return Finding(_("clock"), "warning", text, hint)
     return Finding(_("clock"), "ok", _("synchronised within {ms} ms").format(ms=judged.uncertainty_ms))
+
+
+def _satellites(said: dict[str, Any]) -> Finding:
+    """Return what the running service goes by, which alone hears the receiver."""
+    text = _("by satellites within {uncertainty_ms} ms; the machine's own shows {machine}")
+    return Finding(_("clock"), "ok", text.format(**said))
 
 
 def _disk(settings: GatewaySettings) -> Iterator[Finding]:
@@ -316,7 +354,7 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings, identity: _I
 
     try:
         async with asyncio.timeout(PROBE_DEADLINE):
-            protocol, refused = await _refused(dial, route, encode_chains([identity.own.chain]))
+            protocol, refused = await refused_topics(dial, route, encode_chains([identity.own.chain]))
     except LinkError as error:
         return [Finding(what, "failed", error.what, error.hint)]
     except TimeoutError:
@@ -334,36 +372,3 @@ async def _broker(settings: GatewaySettings, table: BrokerSettings, identity: _I
         for topic in refused
     ]
     return found
-
-
-async def _refused(
-    dial: Callable[[Callable[[str], None]], Awaitable[Connection]], route: Route, chains: bytes
-) -> tuple[str, list[str]]:
-    """Return the protocol spoken, and the topics that the broker refuses (MQTT 3.1.1 has no way to say so).
-
-    An empty sequence of records is nothing to C5, and to the broker a publish like any other; the certificates are
-    what the service publishes there. Its state can't be tried without saying something untrue. A broker may end the
-    connection with its refusal (mosquitto does), so the next topic is asked about on a new one.
-    """
-    refused: list[str] = []
-    answers: asyncio.Queue[int | None] = asyncio.Queue()  # reason codes; None where the connection ended instead
-    connection = await dial(partial(_ended, answers))
-    try:
-        await connection.subscribe([route.topic("receipt"), route.topic("command")])
-        await connection.subscribe([CENTRE, f"{CENTRE_CERTIFICATES}/+"])
-        tried = {route.event(lane): b"" for lane in LANE_NAMES} | {route.topic("certificates"): chains}
-        for topic, payload in tried.items():
-            connection.publish(topic, payload, retain=payload != b"", on_ack=answers.put_nowait)
-            code = await answers.get()
-            if code is None or code >= REFUSAL:
-                refused.append(topic)
-                connection.abort()
-                answers = asyncio.Queue()
-                connection = await dial(partial(_ended, answers))
-    finally:
-        await connection.close()
-    return connection.protocol, refused
-
-
-def _ended(answers: asyncio.Queue[int | None], _reason: str) -> None:
-    answers.put_nowait(None)

@@ -70,12 +70,14 @@ def ports(
     probe: Annotated[
         bool, typer.Option("--probe", help=_("Ask for Modbus units and OSDP peripherals too: this writes to the port."))
     ] = False,
-    seconds: Annotated[float, typer.Option(min=1, max=3600, help=_("How long each port is listened to."))] = 12,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help=_("How long each port is listened to."))] = 20,
     config: Config = None,
     json: Json = False,
 ) -> None:
     from gateway.cli import ports as looking  # noqa: PLC0415
 
+    if probe and not devices:
+        raise typer.BadParameter(_("name the port that is asked: c5-gateway ports --probe DEVICE"))
     ended(looking.run, config, devices or [], probe=probe, seconds=seconds, as_json=json)
 
 

@@ -11,7 +11,9 @@ from gateway.text import _
 
 Finding = tuple[str, str | None, str]  # what it is, what is wrong with it, what to say if nothing is
 
-LISTEN: Final = 3.0  # seconds: receivers speak each second
+LISTEN: Final = 3.0  # seconds: most receivers speak each second
+LISTEN_MAX: Final = 12.0  # … some every ten
+BURST: Final = 0.5  # for the rest of what is said together
 
 
 def looked(settings: GatewaySettings) -> Iterator[Finding]:
@@ -29,10 +31,20 @@ async def _listened(port: PortTable) -> Finding:
         receiver.said(said, loop.time())
 
     line = Nmea(port.device, port.baud, said=said, lost=lost.append, restored=lambda: None, random=lambda: 0.5)
-    task = loop.create_task(line.run(lambda: None))
-    await asyncio.sleep(LISTEN)
+    task, began = loop.create_task(line.run(lambda: None)), loop.time()
+
+    def enough() -> bool:
+        placed = receiver.fix is not None and receiver.fix.accuracy_m is not None
+        heard = line.sentences.read > 0 and loop.time() >= began + LISTEN
+        return placed or heard or bool(lost) or loop.time() >= began + LISTEN_MAX
+
+    while not enough() and not (await asyncio.wait({task}, timeout=0.1))[0]:
+        pass
+    await asyncio.wait({task}, timeout=BURST)
     task.cancel()
-    await asyncio.wait({task})
+    (ended,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(ended, Exception):
+        raise ended
     what = _("receiver {name}").format(name=port.name)
     if lost:
         return what, lost[0], ""

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway import site
 from gateway.config import GatewaySettings
+from gateway.drivers.https import try_listen
 from gateway.errors import C5Error
 from gateway.identity.keystore import read_tls
 from gateway.local_input import sources
@@ -16,7 +17,15 @@ Finding = tuple[str, str | None, str]  # what it is, what is wrong with it, what
 
 
 def looked(settings: GatewaySettings) -> Iterator[Finding]:
-    """Look at the files; the port itself is tried by the service."""
+    """Look at the files, and try to listen; nobody else has the port now."""
+    table = settings.local_input
+    for what, wrong, right in files(settings):
+        own = table is not None and what == _("local input {name}").format(name=table.name)
+        yield what, (try_listen(table.address, table.port) if table and own and wrong is None else wrong), right
+
+
+def files(settings: GatewaySettings) -> Iterator[Finding]:
+    """Look at the files alone, as a start reads them."""
     if settings.gateway.site_file is not None:
         try:
             views = site.video(settings)

@@ -11,12 +11,13 @@ from gateway.cli.said import say
 from gateway.config import GatewaySettings
 from gateway.drivers.osdp_keys import KeyFiles
 from gateway.drivers.serial_port import try_open
-from gateway.errors import C5Error
+from gateway.errors import C5Error, StoreError
 from gateway.settings import find_settings
 from gateway.text import _
 
 Finding = tuple[str, str | None, str]  # what it is, what is wrong with it, what to say if nothing is
 EVERY: Final = 0.5  # seconds
+WAIT_S: Final = 150.0  # for what becomes of an installation: its two minutes, and a connection by the new key
 
 
 def install(path: Path | None, name: str) -> bool:
@@ -24,6 +25,7 @@ def install(path: Path | None, name: str) -> bool:
     state_dir = config.load(find_settings(path, config.VARIABLE, config.DEFAULT)).gateway.state_dir
     if ask(state_dir, {"do": "install", "peripheral": name}) is None:
         raise not_running()
+    until = time.monotonic() + WAIT_S
     say(_("{name}: its default key is accepted for two minutes; put it into install mode now").format(name=name))
     while (found := ask(state_dir, {"do": "status"})) is not None:
         own = next(one for one in found["peripherals"] if one["name"] == name)
@@ -34,6 +36,11 @@ def install(path: Path | None, name: str) -> bool:
             raise C5Error(
                 _("{name} was not installed: {reason}").format(name=name, reason=own["installation"]),
                 _("Nothing of it is believed. See its manual for its install mode (often a reset), then try again."),
+            )
+        if time.monotonic() > until:
+            raise C5Error(
+                _("nothing is known of the installation of {name} yet").format(name=name),
+                _("See what is wrong with it, then try again: c5-gateway status."),
             )
         time.sleep(EVERY)
     raise not_running()
@@ -46,8 +53,11 @@ def looked(settings: GatewaySettings) -> Iterator[Finding]:
             yield _("port {name}").format(name=port.name), try_open(port.device, port.baud), _("opened")
     for one in settings.peripheral:
         missing = _("it has no key yet and is not heard: c5-gateway peripheral install {name}").format(name=one.name)
-        known = KeyFiles(settings.gateway.state_dir).read(one.name).known
-        yield _("peripheral {name}").format(name=one.name), None if known else missing, _("it has its key")
+        try:
+            wrong = None if KeyFiles(settings.gateway.state_dir).read(one.name).known else missing
+        except StoreError as error:
+            wrong = f"{error.what}. {error.hint}"
+        yield _("peripheral {name}").format(name=one.name), wrong, _("it has its key")
 
 
 def beside(running: dict[str, Any]) -> Iterator[Finding]:
@@ -65,7 +75,7 @@ def shown(found: dict[str, Any]) -> Iterator[str]:
     for one in found["peripherals"]:
         yield f"{one['name']:10} {one['trouble'] or _state(one)}"
         for given in one["inputs"]:
-            level = {None: "–", True: _("active"), False: _("idle")}[given["active"]]
+            level = {None: "–", True: _("active"), False: _("idle")}[given["active"] if one["live"] else None]
             yield f"  {given['name']:10} {level}, {given['on']}"
         for given in one["outputs"]:
             yield f"  {given['name']:10} {_('on') if given['on'] else _('off')}"

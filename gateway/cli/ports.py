@@ -1,7 +1,8 @@
 """`c5-gateway ports`: which serial port is which, who has it, and what answers on it.
 
 A port that somebody has open is not touched, whoever it is: its holder would lose bytes, and its rate. What the running
-service has is asked from the service. Where we may not see who has what open, only ports that were named are opened.
+service has is asked from the service; a service that is started meanwhile gets its ports at once. Where we may not see
+who has what open, only ports that were named are opened. Only where nobody talks is anybody asked.
 
 It needs no settings: it is what they are written from.
 """
@@ -10,7 +11,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,13 +26,13 @@ from gateway.drivers.listening import Closed, Listened, listen, rates
 from gateway.drivers.ports import Driverless, Holder, Port, by_name, driverless, holders, listed
 from gateway.drivers.probing import ModbusUnits, OsdpPeripherals, modbus_units, osdp_peripherals
 from gateway.errors import C5Error
-from gateway.sensing.recognise import Noise, Silence
+from gateway.sensing.recognise import Silence
 from gateway.settings import find_settings
 from gateway.text import _
 
 ROOT: Final = Path("/")
 
-Untouched = Literal["service", "held", "console", "bluetooth", "unseen"]
+Untouched = Literal["service", "restart", "unanswered", "started", "held", "console", "bluetooth", "unseen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is known of this gateway; `note` says why it isn't more."""
+    """What is known of this gateway; `note` says why it isn't more. `lines`: of the running service, by port."""
 
     settings: GatewaySettings | None = None
-    running: dict[str, Any] | None = None
+    runs: bool = False
+    lines: dict[str, dict[str, Any]] | None = field(default_factory=dict)  # None: it has not answered
     note: str | None = None
 
 
@@ -64,28 +66,27 @@ class Found:
     rows: tuple[Row, ...]
     driverless: tuple[Driverless, ...]
     notes: tuple[str, ...]
-    names: frozenset[str]  # that the settings use already
+    settings: GatewaySettings | None
     probed: bool
 
 
 def run(
     path: Path | None, devices: Sequence[str], *, probe: bool, seconds: float, as_json: bool, root: Path = ROOT
 ) -> bool:
-    """Show it; True if there is a port, and each that was looked at could be opened."""
+    """Show it; True if there is a port, and each that was looked at could be opened and was there to the end."""
     site = _site(path)
     rows, notes = _rows(site, devices, root)
     console = Console(stderr=True)
     with console.status("") if console.is_terminal else nullcontext() as shown:
         progress = _Progress(lambda text: shown.update(text) if shown else None)
-        rows = asyncio.run(_looked(rows, probe=probe, seconds=seconds, progress=progress))
-    names = frozenset() if site.settings is None else site.settings.names
-    found = Found(tuple(rows), tuple(driverless(root)), notes, names, probe)
+        rows = asyncio.run(_looked(rows, site, probe=probe, seconds=seconds, progress=progress))
+    found = Found(tuple(rows), tuple(driverless(root)), notes, site.settings, probe)
     if as_json:
         print_json(_document(found))
     else:
         for line in port_words.shown(found):
             say(line)
-    return bool(rows) and not any(isinstance(row.listened, Closed) for row in rows)
+    return bool(rows) and all(port_words.answers(row)["trouble"] is None for row in rows)
 
 
 def _site(path: Path | None) -> Site:
@@ -98,14 +99,37 @@ def _site(path: Path | None) -> Site:
         return Site(note=_("which port is whose isn't known: {reason}").format(reason=f"{place}: {error.strerror}"))
     except C5Error as error:
         return Site(note=_("which port is whose isn't known: {reason}").format(reason=error.what))
-    return Site(settings, ask(settings.gateway.state_dir, {"do": "status"}))
+    try:
+        status = _status(settings)
+    except C5Error as error:
+        return Site(settings, runs=True, lines=None, note=f"{error.what}. {error.hint}")
+    # Each kind of line has a table of its own in the status.
+    tables = [table for table in (status or {}).values() if isinstance(table, list)]
+    lines = [line for table in tables for line in table if isinstance(line, dict) and "trouble" in line]
+    return Site(settings, status is not None, {line["name"]: line for line in lines if "name" in line})
+
+
+def _status(settings: GatewaySettings) -> dict[str, Any] | None:
+    return ask(settings.gateway.state_dir, {"do": "status"})
+
+
+def _started(site: Site) -> bool:
+    """Whether the service runs by now."""
+    try:
+        return site.settings is not None and _status(site.settings) is not None
+    except C5Error:  # it runs, and doesn't answer
+        return True
 
 
 def _rows(site: Site, devices: Sequence[str], root: Path) -> tuple[list[Row], tuple[str, ...]]:
     ports = listed(root)
     if devices:
         known = {os.path.realpath(port.device): port for port in ports}
-        ports = [known.get(os.path.realpath(device)) or by_name(device) for device in devices]
+        named: dict[str, str] = {}
+        for device in devices:
+            path = device if "/" in device else str(root / "dev" / device)
+            named.setdefault(os.path.realpath(path), path)
+        ports = [known.get(real) or by_name(path, root) for real, path in named.items()]
     held = holders([port.device for port in ports], root)
     notes = [] if site.note is None else [site.note]
     if not held.complete:
@@ -115,9 +139,9 @@ def _rows(site: Site, devices: Sequence[str], root: Path) -> tuple[list[Row], tu
     rows = []
     for port in ports:
         setting = _setting(site, port)
-        service = _service(site, setting)
+        service = None if setting is None or site.lines is None else site.lines.get(setting.name)
         row = Row(port, setting, held.of.get(port.device, ()), service=service)
-        rows.append(replace(row, untouched=_untouched(row, seen=held.complete or bool(devices))))
+        rows.append(replace(row, untouched=_untouched(row, site, seen=held.complete or bool(devices))))
     return rows, tuple(notes)
 
 
@@ -127,18 +151,11 @@ def _setting(site: Site, port: Port) -> PortTable | None:
     return next((table for table in tables if os.path.realpath(table.device) == real), None)
 
 
-def _service(site: Site, setting: PortTable | None) -> dict[str, Any] | None:
-    """Return what the running service says of this port; each kind of line has a table of its own in its status."""
-    if site.running is None or setting is None:
-        return None
-    tables = [table for table in site.running.values() if isinstance(table, list)]
-    lines = [line for table in tables for line in table if isinstance(line, dict) and "trouble" in line]
-    return next((line for line in lines if line.get("name") == setting.name), {"name": setting.name, "trouble": None})
-
-
-def _untouched(row: Row, *, seen: bool) -> Untouched | None:
-    if row.service is not None:
-        return "service"
+def _untouched(row: Row, site: Site, *, seen: bool) -> Untouched | None:
+    if row.setting is not None and site.runs:
+        if site.lines is None:
+            return "unanswered"
+        return "restart" if row.service is None else "service"
     if row.port.console:
         return "console"
     if row.holders:
@@ -163,31 +180,39 @@ class _Progress:
         self._show("; ".join(f"{Path(name).name}: {doing}" for name, doing in self._doing.items()))
 
 
-async def _looked(rows: Sequence[Row], *, probe: bool, seconds: float, progress: _Progress) -> list[Row]:
+class _StartedError(Exception):
+    """The service has been started, and wants its port."""
+
+
+async def _looked(rows: Sequence[Row], site: Site, *, probe: bool, seconds: float, progress: _Progress) -> list[Row]:
     """Look at all ports at once."""
     async with asyncio.TaskGroup() as group:
         looking = [
-            group.create_task(_look(row, probe=probe, seconds=seconds, progress=progress), name=row.port.device)
+            group.create_task(_look(row, site, probe=probe, seconds=seconds, progress=progress), name=row.port.device)
             for row in rows
         ]
     return [task.result() for task in looking]
 
 
-async def _look(row: Row, *, probe: bool, seconds: float, progress: _Progress) -> Row:
+async def _look(row: Row, site: Site, *, probe: bool, seconds: float, progress: _Progress) -> Row:
     if row.untouched is not None:
         return row
     device = row.port.device
 
     def told(text: str) -> None:
+        if row.setting is not None and _started(site):
+            raise _StartedError
         progress.told(device, text)
 
     try:
         own = None if row.setting is None else row.setting.baud
         row = replace(row, listened=await listen(device, rates(own), seconds, told))
-        if probe and isinstance(row.listened, Listened) and isinstance(row.listened.heard, Noise | Silence):
+        if probe and isinstance(row.listened, Listened) and isinstance(row.listened.heard, Silence):
             row = replace(row, modbus=await modbus_units(device, told))
             if row.modbus is None:
                 row = replace(row, osdp=await osdp_peripherals(device, told))
+    except _StartedError:
+        row = replace(row, untouched="started")
     finally:
         progress.told(device, None)
     return row

@@ -18,14 +18,22 @@ Finding = tuple[str, str | None, str]  # what it is, what is wrong with it, what
 
 def looked(settings: GatewaySettings) -> Iterator[Finding]:
     """Ask each unit one question; nobody else has the lines now."""
-    try:
-        known = buses.profiles(settings)
-    except C5Error as error:
-        yield _("profiles"), f"{error.what}. {error.hint}", ""
+    if (wrong := unread(settings)) is not None:
+        yield wrong
         return
+    known = buses.profiles(settings)
     for port in settings.port:
         if port.driver == "modbus":
             yield from asyncio.run(_asked(settings, port, known))
+
+
+def unread(settings: GatewaySettings) -> Finding | None:
+    """Return what is wrong with the profiles that the settings name: the service would not start."""
+    try:
+        buses.profiles(settings)
+    except C5Error as error:
+        return _("profiles"), f"{error.what}. {error.hint}", ""
+    return None
 
 
 async def _asked(settings: GatewaySettings, port: PortTable, known: dict[str, Profile]) -> list[Finding]:
@@ -47,7 +55,7 @@ def beside(running: dict[str, Any]) -> Iterator[Finding]:
     for line in running["buses"]:
         yield _("port {name}").format(name=line["name"]), line["trouble"], _("open")
     for unit in running["units"]:
-        yield _("unit {name}").format(name=unit["name"]), unit["trouble"], _values(unit)
+        yield _("unit {name}").format(name=unit["name"]), unit["trouble"], _values(unit, running)
 
 
 def shown(found: dict[str, Any]) -> Iterator[str]:
@@ -55,7 +63,7 @@ def shown(found: dict[str, Any]) -> Iterator[str]:
     for line in found["buses"]:
         yield f"{line['name']:10} {line['trouble'] or 'Modbus, ' + _('open')}"
     for unit in found["units"]:
-        yield f"{unit['name']:10} {unit['trouble'] or _values(unit)}{_counted(unit)}"
+        yield f"{unit['name']:10} {unit['trouble'] or _values(unit, found)}{_counted(unit)}"
 
 
 def told(unit: dict[str, Any]) -> str:
@@ -64,10 +72,13 @@ def told(unit: dict[str, Any]) -> str:
     return text.format(name=unit["name"], address=unit["address"], port=unit["port"], wrong=unit["trouble"])
 
 
-def _values(unit: dict[str, Any]) -> str:
+def _values(unit: dict[str, Any], found: dict[str, Any]) -> str:
+    """Say what it measures; where its line is gone, how long ago that was."""
     if not unit["values"]:
         return _("not heard yet")
-    return ", ".join(f"{name} {_value(value)}" for name, value in unit["values"].items())
+    values = ", ".join(f"{name} {_value(value)}" for name, value in unit["values"].items())
+    gone = any(line["name"] == unit["port"] and line["trouble"] for line in found["buses"])
+    return _("heard {s} s ago").format(s=unit["heard_s"]) + ": " + values if gone else values
 
 
 def _value(value: float | bool | None) -> str:

@@ -2,7 +2,9 @@
 
 While it runs the whole gateway is under maintenance: what is pressed is flagged as a test inside its signature, travels
 like any other press, and ends up at C5, whose operator may acknowledge it. It ends when every device has come as far as
-it can, after its minutes, by Ctrl-C, or when the terminal goes; the report says what was seen until then.
+it can, after its minutes, by Ctrl-C, or when the terminal goes; the report says what was seen until then, and names
+what of the settings was not tried: a box that looks at pictures can't be pressed, and what the running service doesn't
+know yet can't be heard.
 
 Maintenance is the walk's own, begun for a few minutes and renewed while it lasts: whatever becomes of this program, no
 real press is taken for a test for long. Where maintenance ends before the walk, so does the walk.
@@ -19,10 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gateway import __version__, config
+from gateway import __version__, applied, config
 from gateway.cli.running import ask, not_running
 from gateway.cli.said import print_json, say
+from gateway.config import GatewaySettings
 from gateway.errors import C5Error
+from gateway.sensing.contact import MOMENTARY
 from gateway.settings import find_settings
 from gateway.text import _, ngettext
 
@@ -100,14 +104,16 @@ class Walk:
 
 def run(path: Path | None, report: Path | None, *, minutes: int, technician: str, as_json: bool) -> bool:
     """Walk; True if every device has come as far as it must."""
-    settings = config.load(find_settings(path, config.VARIABLE, config.DEFAULT))
+    settings = applied.load(find_settings(path, config.VARIABLE, config.DEFAULT)).settings
     state_dir, goal = settings.gateway.state_dir, _RECEIVED if settings.delivery.confirmation == "receiver" else _STORED
     began = datetime.now(UTC)
     report = report or Path(f"walk-test-{settings.gateway.id}-{began:%Y%m%d-%H%M%S}")
     text_file, json_file = report.with_name(report.name + ".txt"), report.with_name(report.name + ".json")
     for file in (text_file, json_file):
         _write(file, "", mode="x")  # before anybody walks: what can't be written is told now
-    walk = Walk(_points(_asked(state_dir, {"do": "status"})), goal)
+    buttons, others = _pressed(settings)
+    walk = Walk(_points(_asked(state_dir, {"do": "status"}), buttons), goal)
+    unknown = sorted(buttons - set(walk.seen))
     if not walk.seen:
         raise C5Error(_("no device is enrolled"), _("Enrol one from its label: c5-gateway device enrol C5D1:…"))
     reason = _("walk test by {technician}").format(technician=technician)
@@ -123,7 +129,7 @@ def run(path: Path | None, report: Path | None, *, minutes: int, technician: str
                     len(walk.seen),
                 )
                 say(text.format(count=len(walk.seen)))
-            _follow(work, walk, time.monotonic() + 60 * minutes, quiet=as_json)
+            _follow(work, walk, buttons, time.monotonic() + 60 * minutes, quiet=as_json)
         except KeyboardInterrupt:
             pass
         except C5Error as error:  # what was seen is kept
@@ -136,7 +142,8 @@ def run(path: Path | None, report: Path | None, *, minutes: int, technician: str
     document = {
         "gateway": dict(config.summary(settings)), "version": __version__, "technician": technician,
         "began": f"{began:%Y-%m-%dT%H:%M:%SZ}", "ended": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "goal": int(goal), "right": not walk.missing and stopped is None, "stopped": stopped,
+        "goal": int(goal), "right": not walk.missing and not unknown and stopped is None,
+        "stopped": stopped, "unknown": unknown, "untried": sorted(others),
         "devices": [
             {key: value for key, value in asdict(seen).items() if key != "before"} | {"right": seen.right(goal)}
             for seen in walk.seen.values()
@@ -174,6 +181,12 @@ def told(document: dict[str, Any]) -> list[str]:
         len(document["devices"]),
     )
     lines += ["", text.format(right=right, count=len(document["devices"]))]
+    if document["unknown"]:
+        text = _("Not tried: {names}. They are in the settings, and the running service doesn't know them: restart it")
+        lines.append(text.format(names=", ".join(document["unknown"])))
+    if document["untried"]:
+        text = _("Not tried: {names}. Nobody presses them: have each raise an event, and look for it at C5")
+        lines.append(text.format(names=", ".join(document["untried"])))
     if document["stopped"] is not None:
         lines.append(_("It was cut short: {reason}").format(reason=document["stopped"]))
     return lines
@@ -236,7 +249,7 @@ def _as_ctrl_c() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _follow(work: Work, walk: Walk, until: float, *, quiet: bool) -> None:
+def _follow(work: Work, walk: Walk, buttons: frozenset[str], until: float, *, quiet: bool) -> None:
     """Look until every device has come as far as it can, or the time is up. Raises C5Error if maintenance ends."""
     complete_at: float | None = None
     renewed_at = time.monotonic()
@@ -247,7 +260,7 @@ def _follow(work: Work, walk: Walk, until: float, *, quiet: bool) -> None:
         status = _asked(work.state_dir, {"do": "status"})
         if not work.is_on(status):
             raise C5Error(_("maintenance has been ended by somebody else, or the service has started anew"))
-        for line in walk.look(_points(status)):
+        for line in walk.look(_points(status, buttons)):
             if not quiet:
                 say(line)
         if not walk.missing:
@@ -257,10 +270,19 @@ def _follow(work: Work, walk: Walk, until: float, *, quiet: bool) -> None:
         time.sleep(LOOK)
 
 
-def _points(status: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return all that can be pressed: devices, and the gateway's own inputs under their names."""
-    inputs = [{**line, "id": line["name"], "name": "", "model": "GPIO"} for line in status["inputs"]]
-    return [*status["devices"], *inputs]
+def _pressed(settings: GatewaySettings) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of all that can be pressed and is not enrolled but set; and of the sources that can't be."""
+    help_points = {source.name for source in settings.source if MOMENTARY & set(source.types)}
+    wired = {given.name for one in settings.peripheral for given in one.input} | {one.name for one in settings.input}
+    return frozenset(wired | help_points), frozenset({source.name for source in settings.source} - help_points)
+
+
+def _points(status: dict[str, Any], buttons: frozenset[str]) -> list[dict[str, Any]]:
+    """Return all that can be pressed: devices, and under their names inputs, peripherals' inputs and help points."""
+    wired = [(row, "GPIO") for row in status["inputs"]]
+    wired += [(given, "OSDP") for one in status["peripherals"] for given in one["inputs"]]
+    wired += [(row, "HTTPS") for row in status["sources"] if row["name"] in buttons]
+    return [*status["devices"], *({**row, "id": row["name"], "name": "", "model": model} for row, model in wired)]
 
 
 def _asked(state_dir: Path, request: dict[str, Any]) -> dict[str, Any]:

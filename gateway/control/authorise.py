@@ -8,7 +8,7 @@ The rules (wire.md, section 3):
    what time it is (`at`).
 4. A command is heard if its signer's chain counts (rule 1), whoever that is: he gets a reply. It is obeyed if he is a
    commander whom the settings name, and it is for this gateway, of its present epoch, and not expired. As long as the
-   clock hasn't been synchronised in this epoch expiry isn't judged; the epoch is.
+   clock hasn't been synchronised in this epoch, by others than satellites, expiry isn't judged; the epoch is.
 
 Not checked here: whether a receipt claims too much (`delivery.coverage`), whether a heartbeat is newer than the last
 (`delivery.link`), and whether a command was obeyed before (`control.replies`).

@@ -41,8 +41,8 @@ OFF: Final = Order(Pattern.OFF)
 
 
 def light(type_: str, stage: int) -> Order | None:
-    """Return what a light shows of a press at this stage; None: as before."""
-    return None if type_ in UNSHOWN else Order(LIGHT[stage])
+    """Return what a light shows of a press at this stage, 0: it is not stored; None: as before."""
+    return None if type_ in UNSHOWN else Order(LIGHT.get(stage, Pattern.OFF))
 
 
 def sound(type_: str, stage: int) -> Order | None:

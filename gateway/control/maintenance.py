@@ -7,7 +7,8 @@ Rules:
 2. Maintenance ends by itself after its minutes. It isn't stored: a gateway that starts anew has none. A press that is
    wrongly taken for real costs a visit, one that is wrongly taken for a test may cost a life.
 3. Only what somebody at a device or input causes by his own hand is flagged (`CAUSED`). The gateway's own records
-   never are, nor is a trouble that lasts: whoever is at work there, a device that is lost then is lost afterwards.
+   never are, nor is a trouble that lasts: whoever is at work there, a device that is lost then is lost afterwards, and
+   a mast that is carried away is gone.
 4. A walk test has a maintenance of its own, beside that of C5: it ends no other's. C5 ends all of a scope.
 """
 
@@ -18,7 +19,9 @@ from gateway.event import ALARMS, TEST
 
 MINUTES_MAX: Final = 480
 SCOPES_MAX: Final = 256  # devices and inputs under maintenance by themselves
-CAUSED: Final = ALARMS | {"panic.released", "tamper.closed", "test.pressed", "door.opened", "door.closed"}
+CAUSED: Final = (ALARMS - {"position.moved"}) | {
+    *("panic.released", "tamper.closed", "test.pressed", "door.opened", "door.closed"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ class Coverage:
 
     What was dropped or lost counts as covered: it is neither sent nor missed. `untold` says what C5 is still being told
     of it; of what is lost, nothing but that is ever said. Should a salvage find it after all (`found`), it is sent, and
-    C5's receipts, which have covered it since it was declared, count for it again once a broker has had it.
+    C5's receipts, which have covered it since it was declared, count for it again once a broker has had it. So it is
+    over a restart: of what is lost, the store has neither a receipt nor a declaration any more once it is found.
     """
 
     def __init__(self, runs: Iterable[Run] = (), declared: Iterable[Declared] = (), lost: Iterable[Run] = ()) -> None:
@@ -42,7 +43,11 @@ class Coverage:
         self.add(runs)
         for entry in declared:
             self.forgo((entry.run,), entry.by)
+        lost = list(lost)
         self._lose(lost)
+        for run in lost:
+            for part in self.left_of(run):
+                self.found(part)
 
     def __contains__(self, item: Item) -> bool:
         has = self._has.get((item.lane, item.ordinal))
@@ -65,7 +70,7 @@ class Coverage:
         place = (run.lane, run.ordinal)
         for part in self.parted(run)[1]:
             self._lost[place].remove(part.first, part.last)
-            self._has[place].remove(part.first, part.last)
+            self._has.setdefault(place, RangeSet()).remove(part.first, part.last)
             self._found.setdefault(place, RangeSet()).add(part.first, part.last)
 
     def taken(self, run: Run) -> None:

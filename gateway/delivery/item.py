@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.event import Lane
 
@@ -81,11 +82,15 @@ class Note:
     stamp: int = field(default=0, compare=False)
 
 
+RAISED_KEPT: Final = 256  # events of a source and type that are known by their keys
+
+
 @dataclass(frozen=True, slots=True)
 class Raised:
     """An event that a local source asked to have recorded: by this number, once; `digest` is of what it said."""
 
     source: str
+    type: str
     number: int
     digest: bytes
     at_us: int

@@ -165,7 +165,8 @@ class Schedule:
 
         `heard` is False where the broker says that nobody is subscribed.
         """
-        self._coverage.taken(batch.run)
+        if heard:
+            self._coverage.taken(batch.run)
         waits = self._lanes[batch.run.lane].waits
         if self._silent:
             wait = waits.get((batch.run.ordinal, batch.run.first), SILENT_REPEAT)

@@ -14,9 +14,11 @@ from typing import Any, Final
 
 from gateway.sensing.asked import TITLES, Request, Response, problem
 
+SPOKEN: Final = (b"1.1", b"1.0")
 HEAD_MAX: Final = 8 * 1024  # bytes of a request line and its headers
 BODY_MAX: Final = 16 * 1024  # bytes
 ALL_MAX: Final = HEAD_MAX + 2 * BODY_MAX  # bytes of one request on the wire
+READS_MAX: Final = 512  # of one request: each costs a turn of the event loop, were it of one byte
 READ: Final = 4 * 1024  # bytes to feed at once, so that little waits here unread
 
 
@@ -65,6 +67,7 @@ class Conversation:
         self._request: Request | None = None
         self._body = bytearray()
         self._fed = 0
+        self._reads = 0
         self._ended = False
 
     @property
@@ -75,6 +78,7 @@ class Conversation:
     def feed(self, data: bytes) -> None:
         """Take bytes, at most READ of them; none: the other side has ended."""
         self._fed += len(data)
+        self._reads += 1
         self._connection.receive_data(data)
 
     def next(self) -> Heard:
@@ -87,10 +91,14 @@ class Conversation:
                 event = self._connection.next_event()
             except h11.RemoteProtocolError as error:
                 return Bad(problem(error.error_status_hint, "this is not HTTP/1.1 as it should be"))
-            if self._fed > ALL_MAX or len(self._body) > BODY_MAX:
+            if self._fed > ALL_MAX or self._reads > READS_MAX or len(self._body) > BODY_MAX:
                 return Bad(_too_much())
             if isinstance(event, h11.Request):
                 self._request = _request(event)
+                if event.http_version not in SPOKEN:
+                    return Bad(problem(400, "this is neither HTTP/1.1 nor HTTP/1.0"))
+                if {"content-length", "transfer-encoding"} <= self._request.headers.keys():  # RFC 9112, 6.1: smuggling
+                    return Bad(problem(400, "Content-Length and Transfer-Encoding in one request"))
                 if _length(self._request) > BODY_MAX:
                     return Bad(_too_much())
                 return Head(self._request)
@@ -135,6 +143,7 @@ class Conversation:
         self._body.clear()
         if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
             connection.start_next_cycle()
+            self._reads = 0
             self._fed = len(connection.trailing_data[0])  # what was sent before its turn counts for the next
         else:
             self._ended = True

@@ -1,9 +1,13 @@
 """HTTPS for local input: one listening socket, and connections that nobody can use to hold up anything else.
 
 Everything is bounded: connections in all and from one address, how often an address may connect, and for each
-connection the handshake, the wait for a request, the request, and the reading of its answer. Where it is full, whoever
-has not proven who he is makes way for whoever comes, of the address with the most connections first. An answer may be
-`slow`: its connection waits a moment before it is read again, so that a flood costs the one who makes it.
+connection the handshake, the wait for a request, the request, and the reading of its answer. An answer may be `slow`:
+its connection waits a moment before it is read again, so that a flood costs the one who makes it.
+
+An address is known once somebody there has proven who he is. All that aren't known share a bucket and a part of the
+connections, so that however many addresses somebody in the tower's network takes, the known ones are let in, and the
+event loop has its time. Where it is full, whoever has not proven who he is makes way, of the address with the most
+connections first; among strangers not before he has had time to do so.
 
 What is asked is decided elsewhere (`Answerer`); here is no path, no file and no name of anything.
 
@@ -16,7 +20,7 @@ import errno
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -32,8 +36,11 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX: Final = 32
 OF_ONE_MAX: Final = 8  # connections from one address
-CONNECTS: Final = (1200.0, 40)  # connections from one address: a minute, and at once
-ADDRESSES_MAX: Final = 256  # of which it is known how often they have connected
+STRANGERS_MAX: Final = 24  # connections from all addresses that aren't known
+CONNECTS: Final = (1200.0, 40)  # connections from a known address, and from all others: a minute, and at once
+OF_A_STRANGER: Final = (300.0, 16)  # … and from one of those
+ADDRESSES_MAX: Final = 64  # known addresses; and others of which it is remembered how often they have connected
+YOUNG: Final = 1.0  # seconds that a stranger has before he makes way for another
 HANDSHAKE: Final = 5.0  # seconds
 IDLE: Final = 60.0  # seconds without a request
 REQUEST: Final = 10.0  # seconds from a request's first byte to its last
@@ -48,6 +55,9 @@ BACKLOG: Final = 64
 class Answerer(Protocol):
     """Who decides. `names` are those of a verified client certificate, `address` is for people."""
 
+    def knows(self, names: tuple[str, ...]) -> bool:
+        """Whether these names say who it is."""
+
     def refuse(self, request: Request, names: tuple[str, ...], address: str) -> Response | None:
         """Look at a request's head; None: let its body come."""
 
@@ -61,9 +71,10 @@ class Answerer(Protocol):
 class _Client:
     """One connection."""
 
-    def __init__(self, sock: socket.socket, address: str) -> None:
+    def __init__(self, sock: socket.socket, address: str, at: float) -> None:
         self.sock = sock
         self.address = address
+        self.at = at
         self.proven = False
         self.busy = False  # its request is being answered
         self.handed_on = False  # its socket is the event loop's to close
@@ -92,7 +103,9 @@ class Server:
         self._restored = restored
         self._backoff = Backoff(RETRY_MIN, RETRY_MAX, random)
         self._clients: dict[_Client, None] = {}  # oldest first
-        self._connects: dict[str, Bucket] = {}
+        self._known: dict[str, Bucket] = {}  # by address, the one that has proven itself last at the end
+        self._others: dict[str, Bucket] = {}
+        self._strangers = Bucket(*CONNECTS, 0.0)
         self._listener: socket.socket | None = None
         self.trouble: str | None = None
 
@@ -135,16 +148,9 @@ class Server:
             context = self._context()
         except C5Error as error:
             return f"{error.what}. {error.hint}"
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setblocking(False)
-            listener.bind((self._host, self._port))
-            listener.listen(BACKLOG)
-        except OSError as error:
-            listener.close()
-            return _explain(self._host, self._port, error)
+        listener = _listening(self._host, self._port)
+        if isinstance(listener, str):
+            return listener
         self._listener = listener
         asyncio.get_running_loop().add_reader(listener, self._accept, listener, context)
         return None
@@ -182,7 +188,7 @@ class Server:
                 self._answerer.count("connections")
                 sock.close()
                 continue
-            client = _Client(sock, address)
+            client = _Client(sock, address, asyncio.get_running_loop().time())
             self._clients[client] = None
             client.task = asyncio.get_running_loop().create_task(self._serve(client, context), name="local-input")
             client.task.add_done_callback(partial(self._gone, client))
@@ -194,33 +200,45 @@ class Server:
     def _admitted(self, address: str) -> bool:
         """Whether one more from here is taken; who makes way for it is sent away."""
         now = asyncio.get_running_loop().time()
-        bucket = self._connects.get(address)
-        if bucket is None:
-            if len(self._connects) >= ADDRESSES_MAX:
-                self._connects = {one: kept for one, kept in self._connects.items() if not kept.full(now)}
-            if len(self._connects) >= ADDRESSES_MAX:
+        known = self._known.get(address)
+        if known is None:
+            bucket = self._others.pop(address, None) or Bucket(*OF_A_STRANGER, now)
+            self._others[address] = bucket
+            if len(self._others) > ADDRESSES_MAX:
+                del self._others[next(iter(self._others))]
+            if bucket.take(now) > 0 or self._strangers.take(now) > 0:
                 return False
-            bucket = self._connects[address] = Bucket(*CONNECTS, now)
-        if bucket.take(now) > 0:
+        elif known.take(now) > 0:
             return False
         own = [client for client in self._clients if client.address == address]
         if len(own) >= OF_ONE_MAX:
-            return self._make_way(own)
+            return self._make_way(own, now - YOUNG)
+        strangers = [client for client in self._clients if client.address not in self._known]
+        if known is None and len(strangers) >= STRANGERS_MAX:
+            return self._make_way(_crowd(strangers), now - YOUNG)
         if len(self._clients) >= CONNECTIONS_MAX:
-            most = Counter(client.address for client in self._clients)
-            crowd = max(most.values())
-            return self._make_way([client for client in self._clients if most[client.address] == crowd])
+            return self._make_way(strangers or _crowd(self._clients), now)
         return True
 
-    def _make_way(self, among: list[_Client]) -> bool:
+    def _make_way(self, among: list[_Client], before: float) -> bool:
         """Send one away: the oldest that hasn't proven who it is, else the oldest that waits for nothing."""
-        strangers = [client for client in among if not client.proven]
-        for client in strangers or [client for client in among if not client.busy]:
+        unproven = [client for client in among if not client.proven]
+        for client in unproven or [client for client in among if not client.busy]:
+            if client.at > before:
+                return False
             self._answerer.count("made way")
             del self._clients[client]
             client.task.cancel()
             return True
         return False
+
+    def _prove(self, client: _Client) -> None:
+        """Note that somebody there has proven who he is."""
+        client.proven = True
+        bucket = self._known.pop(client.address, None) or Bucket(*CONNECTS, asyncio.get_running_loop().time())
+        self._known[client.address] = bucket
+        if len(self._known) > ADDRESSES_MAX:
+            del self._known[next(iter(self._known))]
 
     def _gone(self, client: _Client, _task: asyncio.Task[None]) -> None:
         self._clients.pop(client, None)
@@ -240,6 +258,8 @@ class Server:
             )
             transport = made
             names = names_in(transport.get_extra_info("peercert"))
+            if self._answerer.knows(names):
+                self._prove(client)
             writer = asyncio.StreamWriter(transport, protocol, reader, loop)
             await self._talk(client, names, reader, writer)
             transport.close()
@@ -281,8 +301,8 @@ class Server:
                     continue
                 case Head(request):
                     response = self._answerer.refuse(request, names, client.address)
-                    client.proven = client.proven or response is None
                     if response is None:
+                        self._prove(client)
                         await self._say(writer, talk.go_on())
                         continue
                     close = True
@@ -321,7 +341,38 @@ async def _heard_out(reader: asyncio.StreamReader) -> None:
                 left -= len(data)
 
 
+def _crowd(clients: Iterable[_Client]) -> list[_Client]:
+    """Return those of the addresses with the most connections, oldest first."""
+    clients = list(clients)
+    most = Counter(client.address for client in clients)
+    crowd = max(most.values())
+    return [client for client in clients if most[client.address] == crowd]
+
+
 _TOO_SLOW: Final = problem(408, f"a request has {REQUEST:g} s")
+
+
+def _listening(host: str, port: int) -> socket.socket | str:
+    """Return a socket that listens, or why there is none."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        return _explain(host, port, error)
+    return listener
+
+
+def try_listen(host: str, port: int) -> str | None:
+    """Return why nobody could listen here now; None: it was done, and ended."""
+    listener = _listening(host, port)
+    if isinstance(listener, str):
+        return listener
+    listener.close()
+    return None
 
 
 def _explain(host: str, port: int, error: OSError) -> str:

@@ -86,8 +86,8 @@ class Master:
         except termios.error as error:  # a Pi's mini UART has no parity
             traceback.clear_frames(error.__traceback__)  # in one of them pymodbus has left the port, open
             self.close()
-            text = _("{device} can't do {baud} baud with {parity} parity: take another port, or another setting")
-            return text.format(device=self.device, baud=self._baud, parity=self._parity)
+            text = _("{device} can't do {baud} baud with {parity}: take another port, or another setting")
+            return text.format(device=self.device, baud=self._baud, parity=parity_words(self._parity))
         if not opened:
             self.close()
             if self.tcp:
@@ -194,6 +194,11 @@ def _guarded(hear: Callable[..., int]) -> Callable[..., int]:
             return len(data)
 
     return heard
+
+
+def parity_words(parity: str) -> str:
+    """Return a parity of the settings as people say it."""
+    return {"none": _("no parity"), "even": _("even parity")}.get(parity, _("odd parity"))
 
 
 def address(device: str) -> tuple[str, int]:

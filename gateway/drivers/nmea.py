@@ -2,12 +2,13 @@
 
 A line may bring anything: half a sentence after a start, a receiver's own binary (UBX, SiRF) between sentences, noise
 at a wrong baud rate. A sentence begins with `$` and ends with the line; it counts with its right checksum alone,
-without one not at all. pynmea2 reads it. A field that this can't convert it hands on as it came, so that of each field
-the type is checked here, and the range.
+without one not at all. That is looked at first, in linear time; pynmea2 reads what is left. A field that this can't
+convert it hands on as it came, so that of each field the type is checked here, and the range; of a sentence that its
+receiver calls invalid none is read. What has a right checksum was heard, also where it says nothing of use.
 
 Refused are: `partial` (another began before it ended), `long`, `garbled` (with other than printable ASCII),
 `malformed`, `checksum`, `unchecked` (it has none), `unknown` (a type that nobody knows), `range` (a field that can't
-be: latitude 91, the 32nd of the month). `noise` are bytes outside of sentences.
+be: latitude 91, the 32nd of the month). `noise` are bytes outside of sentences, and of one reading too many.
 
 Source: NMEA 0183 4.11, 5.3 "Sentences"; its 82 characters are exceeded by real receivers (PUBX, GNS).
 """
@@ -16,6 +17,8 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import date, time
+from functools import reduce
+from operator import xor
 from typing import Any, Final
 
 from gateway.drivers.serial_port import Beat, SerialPort
@@ -23,12 +26,15 @@ from gateway.sensing.fix import VOUCHED, Said
 
 REFUSALS: Final = ("partial", "long", "garbled", "malformed", "checksum", "unchecked", "unknown", "range")
 SENTENCE_MAX: Final = 256  # characters of one: what is buffered at the most
+READ_MAX: Final = 16_384  # bytes of one reading that are looked at: the newest, for they tell what is now
 
 _PIECES: Final = re.compile(rb"[\x20-\x23\x25-\x7e]+|\$|[\r\n]+|[^\x20-\x7e\r\n]+")
+_CHECKED: Final = re.compile(r"\$([^*]{6,})\*([0-9A-Fa-f]{2}) *")
 _DEGREES: Final = re.compile(r"([0-9]{1,3})([0-9]{2}(?:\.[0-9]*)?)")
 _NUMBER: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]*)?|\.[0-9]+")
 _FIXED: Final = frozenset("ADFPR")  # mode indicators: autonomous, differential, float RTK, precise, RTK
-_YEAR_MIN: Final = 1980  # when GPS time began
+_LEAP_SECOND: Final = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9])60(?:\.0*)?")
+_YEARS: Final = range(1980, 2100)  # since GPS time began; two digits are of these
 
 
 class _RangeError(Exception):
@@ -44,12 +50,16 @@ class Sentences:
         self._library: Any = pynmea2  # it has no types
         self.refused: Counter[str] = Counter()
         self.noise = 0  # bytes
-        self.read = 0  # sentences with a right checksum, of whatever known type
+        self.read = 0  # sentences with a right checksum, whatever is in them
         self._open: bytearray | None = None  # a sentence that has begun
         self._skipping = False  # until the next begins, what comes belongs to one that was refused
 
     def feed(self, data: bytes) -> list[Said]:
         """Take bytes; return what they complete. A sentence that says nothing of use is an empty one."""
+        if len(data) > READ_MAX:
+            self.noise += len(data) - READ_MAX
+            self.anew()
+            data = data[-READ_MAX:]
         found = []
         for piece in _PIECES.findall(data):
             if piece == b"$":
@@ -81,22 +91,24 @@ class Sentences:
         self._open, self._skipping = None, True
 
     def _sentence(self, text: str) -> Said | None:
-        library = self._library
+        parts, library = _CHECKED.fullmatch(text), self._library
+        if parts is None:
+            self.refused["malformed" if "*" in text or "," not in text else "unchecked"] += 1
+            return None
+        if reduce(xor, parts[1].encode()) != int(parts[2], 16):
+            self.refused["checksum"] += 1
+            return None
+        self.read += 1
         try:
-            said = _said(library.parse(text, check=True))
-        except library.ChecksumError:
-            kind = "checksum" if "*" in text else "unchecked"
+            return _said(library.parse(parts[1]))
         except library.SentenceTypeError:
             kind = "unknown"
         except _RangeError:
             kind = "range"
         except Exception:  # noqa: BLE001  # the library raises whatever its constructors and converters do
             kind = "malformed"
-        else:
-            self.read += 1
-            return said
         self.refused[kind] += 1
-        return None
+        return Said()
 
 
 def _said(sentence: Any) -> Said:
@@ -105,21 +117,26 @@ def _said(sentence: Any) -> Said:
     match getattr(sentence, "sentence_type", None):
         case "RMC":
             mode = get("mode_indicator")  # from NMEA 2.3 on
-            valid = get("status") == "A" and (not mode or mode in _FIXED)
-            return Said(**_place(get, valid=valid), second=_second(get), day=_date(get("datestamp")))
+            if get("status") != "A" or (mode and mode not in _FIXED):
+                return Said(valid=False)
+            return Said(**_place(get), second=_second(get), day=_date(get("datestamp")))
         case "GGA":
             quality = _whole(get("gps_qual"), 9)
-            place, grade = _place(get, valid=quality in VOUCHED), _grade(get("num_sats"), get("horizontal_dil"))
-            return Said(**place, quality=quality, **grade, second=_second(get))
+            if quality not in VOUCHED:
+                return Said(valid=False, quality=quality)
+            grade = _grade(get("num_sats"), get("horizontal_dil"))
+            return Said(**_place(get), quality=quality, **grade, second=_second(get))
         case "GNS":
-            valid = any(mode in _FIXED for mode in get("mode_indicator"))  # a letter for each system
-            return Said(**_place(get, valid=valid), **_grade(get("num_sats"), get("hdop")), second=_second(get))
+            if not any(mode in _FIXED for mode in get("mode_indicator")):  # a letter for each system
+                return Said(valid=False)
+            return Said(**_place(get), **_grade(get("num_sats"), get("hdop")), second=_second(get))
         case "GLL":
             mode = get("faa_mode")
-            valid = get("status") == "A" and (not mode or mode in _FIXED)
-            return Said(**_place(get, valid=valid), second=_second(get))
+            if get("status") != "A" or (mode and mode not in _FIXED):
+                return Said(valid=False)
+            return Said(**_place(get), second=_second(get))
         case "GSA":
-            return Said(**_grade("", get("hdop")))
+            return Said() if get("mode_fix_type") == "1" else Said(**_grade("", get("hdop")))
         case "ZDA":
             return Said(second=_second(get), day=_day(get("year"), get("month"), get("day")))
         case _:
@@ -136,10 +153,7 @@ def _fields(sentence: Any) -> Callable[[str], Any]:
     return get
 
 
-def _place(get: Callable[[str], Any], *, valid: bool) -> dict[str, Any]:
-    """Return the position; of a receiver that has none, not what it fills the fields with (89° 60', 360°, 0°)."""
-    if not valid:
-        return {"valid": False}
+def _place(get: Callable[[str], Any]) -> dict[str, Any]:
     latitude = _degrees(get("lat"), get("lat_dir"), "NS", 90.0)
     longitude = _degrees(get("lon"), get("lon_dir"), "EW", 180.0)
     if (latitude is None) != (longitude is None):
@@ -190,26 +204,33 @@ def _second(get: Callable[[str], Any]) -> float | None:
     value = get("timestamp")
     if value == "":
         return None
+    if isinstance(value, str) and (leap := _LEAP_SECOND.fullmatch(value)) is not None:
+        return (int(leap[1]) * 60 + int(leap[2]) + 1) * 60.0
     if not isinstance(value, time):
         raise _RangeError
     return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
 
 
 def _date(value: Any) -> date | None:
+    """Return a day of a year of two digits, which the library takes for one since 1969."""
     if value == "":
         return None
-    if not isinstance(value, date) or value.year < _YEAR_MIN:
+    if not isinstance(value, date):
         raise _RangeError
-    return value
+    return value if value.year in _YEARS else value.replace(year=value.year + 100)
 
 
 def _day(year: Any, month: Any, day: Any) -> date | None:
     if (year, month, day) == ("", "", ""):
         return None
+    number = _whole(year, _YEARS[-1]) or 0
     try:
-        return _date(date(_whole(year, 9999) or 0, _whole(month, 12) or 0, _whole(day, 31) or 0))
+        found = date(number, _whole(month, 12) or 0, _whole(day, 31) or 0)
     except ValueError:
         raise _RangeError from None
+    if number not in _YEARS:
+        raise _RangeError
+    return found
 
 
 class Nmea:

@@ -6,9 +6,10 @@ of libosdp's own (`Panel`), because only a new one can be given another key; who
 called when an answer has come or has not, and never waits (a question and its answer take it 8 µs).
 
 What its binding to Python 3.2.9 needs of us: nothing may raise in a callback; each event it hands over is never freed,
-so it is emptied; the channel and the settings of a panel aren't freed either, so panels are made for a new key alone;
-its log can't be had, so it is told to be quiet. Its random numbers are C's rand(), never seeded: the challenges of a
-secure channel would be the same after each start, and a recording of one could be played again. They are seeded here.
+so it is emptied; the channel and the settings of a panel aren't freed either, so one panel is begun anew as long as it
+speaks (`restart`); its log can't be had, so it is told to be quiet. Its random numbers are C's rand(), never seeded:
+the challenges of a secure channel would be the same after each start, and a recording of one could be played again.
+They are seeded here.
 
 libosdp is imported when the first line is opened: a gateway without OSDP never loads it.
 """
@@ -25,8 +26,11 @@ import serial
 
 from gateway.drivers.serial_port import explained, opened
 from gateway.sensing.osdp import (
+    ON_S,
+    SECURED,
     AskInputs,
     AskLocal,
+    Broken,
     Frame,
     Frames,
     Heard,
@@ -49,6 +53,8 @@ READ_MAX: Final = 4096
 STEPS: Final = 4  # calls within which libosdp sends, if it has something to send: it takes one for each of its states
 REPORTS_MAX: Final = 64
 INPUT, OUTPUT, LED, BUZZER = 1, 2, 4, 5  # capabilities, IEC 60839-11-5 annex B
+TIMED: Final = 3  # the level of an output from which it can be on for a time
+OFF, ON, ON_FOR = 1, 2, 5  # what an output is told
 NONE, GREEN, AMBER = 0, 2, 3  # colours
 # on, on for, off for (tenths of a second)
 LIGHTS: Final = {
@@ -59,7 +65,7 @@ LIGHTS: Final = {
 }
 TONE: Final = (1, 1, 7)  # on for, off for, how often
 
-Told = Heard | Idle | Silent | Garbled | Gone
+Told = Heard | Idle | Broken | Silent | Garbled | Gone
 
 
 class _Channel:
@@ -113,8 +119,8 @@ class Panel:
         return bool(self._panel.status() and self._panel.sc_status())
 
     def restart(self) -> None:
-        """Set the connection up anew; only after libosdp has given it up."""
-        if not self._panel.status():
+        """Set the connection up anew, unless it is live."""
+        if not self.live:
             self._panel.disable_pd(0)
             self._panel.refresh()
             self._panel.enable_pd(0)
@@ -128,7 +134,8 @@ class Panel:
 
     def submit(self, order: Order) -> bool:
         """Have it told at the next question; False: it can't be now."""
-        return bool(self._panel.submit_command(0, _command(order)))
+        timed = self._panel.check_capability(0, OUTPUT)[0] >= TIMED
+        return bool(self._panel.submit_command(0, _command(order, timed=timed)))
 
     def ask(self) -> bytes:
         """Return what is to be sent, if anything is."""
@@ -164,7 +171,7 @@ def hearer(reports: deque[Report]) -> Callable[[int, dict[str, Any]], int]:
     return happened
 
 
-def _command(order: Order) -> dict[str, Any]:
+def _command(order: Order, *, timed: bool) -> dict[str, Any]:
     import osdp_sys  # noqa: PLC0415  # loaded by `Panel`
 
     match order:
@@ -173,7 +180,8 @@ def _command(order: Order) -> dict[str, Any]:
         case AskLocal():
             return {"command": osdp_sys.CMD_STATUS, "type": osdp_sys.STATUS_REPORT_LOCAL}
         case SetOutput(number, on):
-            state = {"output_no": number, "control_code": 2 if on else 1, "timer_count": 0}
+            code = OFF if not on else ON_FOR if timed else ON
+            state = {"output_no": number, "control_code": code, "timer_count": 10 * ON_S if code == ON_FOR else 0}
             return {"command": osdp_sys.CMD_OUTPUT, **state}
         case Show(lamp):
             colour, on_for, off_for = LIGHTS[lamp]
@@ -198,10 +206,11 @@ class OsdpLine:
         self._port: serial.Serial | None = None
         self._gone: str | None = None
         self._frames = Frames()
-        self._awaited: tuple[int, int, bool, asyncio.Future[Frame]] | None = None  # address, question, secure
+        # address, question, secure; None: the line is gone
+        self._awaited: tuple[int, int, bool, asyncio.Future[Frame | None]] | None = None
         self._answered: int | None = None  # who answered the last question
         self.doubled: Counter[int] = Counter()  # second answers to one question, by address
-        self.forged = 0  # frames that a secure channel doesn't allow
+        self.forged: Counter[int] = Counter()  # frames that may not be an answer to what was asked, by address
 
     def open(self) -> str | None:
         """Open the line; return why it can't be, in words, or None."""
@@ -228,25 +237,29 @@ class OsdpLine:
         sent = panel.ask()
         if not sent:
             return Idle()
-        asked = Frames().feed(sent)[0].code
+        questions = Frames().feed(sent)
+        if not questions or questions[0].address != panel.address:
+            return Broken()
+        asked = questions[0].code
         self._frames.clear()
         self._answered = None
-        waiting = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Frame | None] = asyncio.get_running_loop().create_future()
         self._awaited = (panel.address, asked, panel.live, waiting)
         try:
             with contextlib.suppress(BlockingIOError):  # a line that takes nothing: no answer will come
                 os.write(self._port.fileno(), sent)
             async with asyncio.timeout(ANSWER):
-                frame: Frame = await waiting
+                frame = await waiting
         except TimeoutError:
             panel.answer(b"")
-            return Garbled() if self._frames.noise else Silent()
+            return Garbled() if self._frames.damaged else Silent()
         except OSError as error:
             self._lose(explained(self.device, error))
         else:
-            panel.answer(frame.raw)
-            self._answered = panel.address
-            return Heard(asked, frame.code, frame.default_key)
+            if frame is not None:
+                panel.answer(frame.raw)
+                self._answered = panel.address
+                return Heard(asked, frame.code, frame.block in SECURED)
         finally:
             self._awaited = None
         return Gone(self._gone or "")
@@ -278,7 +291,7 @@ class OsdpLine:
             self.doubled[address] += 1
             return
         if not allowed(frame, asked, secure=secure):
-            self.forged += 1
+            self.forged[address] += 1
             return
         waiting.set_result(frame)
 
@@ -286,6 +299,5 @@ class OsdpLine:
         self._gone = reason
         if self._port is not None:
             asyncio.get_running_loop().remove_reader(self._port.fileno())
-        if self._awaited is not None:
-            with contextlib.suppress(asyncio.InvalidStateError):
-                self._awaited[3].set_exception(OSError(reason))
+        if self._awaited is not None and not self._awaited[3].done():
+            self._awaited[3].set_result(None)

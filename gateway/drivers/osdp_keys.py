@@ -1,9 +1,11 @@
 """The keys of OSDP peripherals, in the state folder: a file for each, mode 0600, replaced whole and durably.
 
 A key stands in its file before it is sent. Whoever is killed in between finds both it and the one before, and tries
-each of them (`sensing.osdp.Keys`).
+each of them (`sensing.osdp.Keys`). A file that can't be read is not the same as none: the key may still be in it, and
+what is written in its place leaves it lying beside (`NAME.unreadable`).
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -23,15 +25,23 @@ class KeyFiles:
         self._folder = state_dir / FOLDER
 
     def read(self, name: str) -> Keys:
-        """Return a peripheral's keys; none if it has no file, or one that can't be read."""
+        """Return a peripheral's keys, none if it has no file; raises StoreError if that can't be read."""
         try:
             lines = (self._folder / name).read_text(encoding="ascii").split("\n")
             key, pending = (bytes.fromhex(line) for line in lines[:2])
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return Keys()
+        except (OSError, ValueError) as error:
+            raise _unreadable(name, error) from error
         if {len(key), len(pending)} - {0, LENGTH}:
-            return Keys()
+            raise _unreadable(name)
         return Keys(key or None, pending or None)
+
+    def put_aside(self, name: str) -> None:
+        """Leave a file that can't be read lying beside, whatever comes in its place."""
+        path = self._folder / name
+        with contextlib.suppress(OSError):
+            path.replace(path.with_name(f"{name}.unreadable"))
 
     def write(self, name: str, keys: Keys) -> None:
         """Write them; raises StoreError if that can't be done."""
@@ -46,13 +56,25 @@ class KeyFiles:
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)
-            folder = os.open(self._folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            for place in (self._folder, self._folder.parent):  # the folder itself may be new
+                folder = os.open(place, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
         except OSError as error:
             raise StoreError(
                 _("the key of {name} can't be stored: {error}").format(name=name, error=error.strerror),
                 _("Nothing was sent to it. See that state_dir is writable and the disk is not full, then try again."),
             ) from error
+
+
+def _unreadable(name: str, error: Exception | None = None) -> StoreError:
+    reason = error.strerror if isinstance(error, OSError) else _("it is damaged")
+    return StoreError(
+        _("the key of {name} can't be read: {error}").format(name=name, error=reason),
+        _(
+            "Nothing of it is believed without. Put state_dir/{path} back from a copy and restart the service; "
+            "if there is none, reset the peripheral and run: c5-gateway peripheral install {name}"
+        ).format(path=f"{FOLDER}/{name}", name=name),
+    )

@@ -8,6 +8,7 @@ USB is read here, from the same files.
     /dev/serial/by-id, by-path    udev's names that stay
     /dev/serial0, /dev/serial1    Raspberry Pi OS: the UART on pins 8 and 10, the one of Bluetooth; on a Pi 5 serial0 is
                                   the debug connector's (ttyAMA10), and ttyAMA0 is on the pins
+    /dev/console                  the kernel's console, whichever port that is
     /proc/PID/fd                  who has a port open, where we may look
 
 `root` is where these folders are.
@@ -26,7 +27,9 @@ Kind = Literal["usb", "header", "bluetooth", "debug", "uart", "other"]
 # Who makes the chips of serial adapters, and the kernel's driver for them.
 ADAPTERS: Final = {"0403": "ftdi_sio", "10c4": "cp210x", "1a86": "ch341", "067b": "pl2303"}
 TEXT_MAX: Final = 120  # characters of what a device calls itself
-_CDC: Final = "02"  # class of a USB interface: communication
+_ACM: Final = ("02", "02")  # class and subclass of a USB interface: communication, abstract control (a serial port)
+_NUMBERLESS: Final = frozenset({"", "0001"})  # what stands for a serial number where the maker gave none
+_USBFS: Final = "usbfs"  # in the place of a driver: a program has taken the device from the kernel
 _LAYERS: Final = frozenset({"port", "ctrl"})  # of the kernel's serial core since 6.5, between a port and its driver
 _GHOST: Final = "serial8250"  # ports that the kernel keeps ready for cards, most of them without hardware
 _DEBUG, _PINS = "ttyAMA10", "ttyAMA0"  # of a Raspberry Pi 5
@@ -34,7 +37,7 @@ _DEBUG, _PINS = "ttyAMA10", "ttyAMA0"  # of a Raspberry Pi 5
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One port. `twin`: another adapter would have the same name under /dev/serial/by-id, so that one is not used."""
+    """One port. `twin`: another adapter has, or would have, the same name under /dev/serial/by-id; it is not used."""
 
     device: str
     stable: str
@@ -48,11 +51,15 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Driverless:
-    """A USB device that is a serial port, and that the kernel has no driver bound to; `module` would be it."""
+    """A USB device that is a serial port, and that the kernel has no driver bound to; `module` would be it.
+
+    `taken`: a program holds it through usbfs, as brltty does.
+    """
 
     usb: str  # vendor:product
     description: str
     module: str
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,11 @@ def listed(root: Path = Path("/")) -> list[Port]:
     consoles = _line(root / "sys/class/tty/console/active").split()
     names = sorted(path.parent.name for path in (root / "sys/class/tty").glob("*/device"))
     usb = {name: _usb(root / "sys/class/tty" / name / "device") for name in names}
-    twins = {one for one in usb.values() if one is not None and list(usb.values()).count(one) > 1}
+    places: dict[tuple[str, ...], set[Path]] = {}
+    for one in usb.values():
+        if one is not None:
+            places.setdefault(one.called, set()).add(one.place)
+    twins = {one for one in usb.values() if one and (one.serial in _NUMBERLESS or len(places[one.called]) > 1)}
     links = list(_links(root))
     if _DEBUG in names:
         links = [(link, target) for link, target in links if not link.endswith("/serial0")]
@@ -87,12 +98,18 @@ def listed(root: Path = Path("/")) -> list[Port]:
     ]
 
 
-def by_name(device: str) -> Port:
+def by_name(device: str, root: Path = Path("/")) -> Port:
     """Return a port that was named and is none of those that are listed."""
-    return Port(device, device, "other")
+    consoles = ["console", *_line(root / "sys/class/tty/console/active").split()]
+    return Port(device, device, "other", console=Path(device).name in consoles)
 
 
-_Usb = tuple[str, str, str, str]  # vendor:product, what it calls itself, serial number, interface
+@dataclass(frozen=True, slots=True)
+class _Usb:
+    place: Path  # of the device
+    called: tuple[str, ...]  # what udev makes its name from
+    description: str
+    serial: str
 
 
 def _port(root: Path, name: str, usb: _Usb | None, links: list[tuple[str, str]], *, console: bool, twin: bool) -> Port:
@@ -111,13 +128,16 @@ def _port(root: Path, name: str, usb: _Usb | None, links: list[tuple[str, str]],
     elif name == _DEBUG:
         kind = "debug"
     driver = _driver(root / "sys/class/tty" / name / "device")
-    return Port(device, stable, kind, usb[1] if usb else "", usb[2] if usb else "", driver, console, twin)
+    description, serial = (usb.description, usb.serial) if usb else ("", "")
+    return Port(device, stable, kind, description, serial, driver, console, twin)
 
 
 def _links(root: Path) -> Iterator[tuple[str, str]]:
     """Yield each name that stays, and the file that it leads to."""
-    folders = [root / "dev/serial/by-id", root / "dev/serial/by-path"]
-    found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    found: list[Path] = []
+    for folder in (root / "dev/serial/by-id", root / "dev/serial/by-path"):
+        with suppress(OSError):  # there is none, or the last adapter was pulled out just now
+            found += sorted(folder.iterdir())
     for path in [*found, root / "dev/serial0", root / "dev/serial1"]:
         if path.is_symlink():
             yield str(path), os.path.realpath(path)
@@ -128,8 +148,10 @@ def _usb(device: Path) -> _Usb | None:
     for place in above:
         if vendor := _line(place / "idVendor"):
             interface = next((number for path in above if (number := _line(path / "bInterfaceNumber"))), "")
-            called = " ".join(filter(None, (_line(place / "manufacturer"), _line(place / "product"))))
-            return f"{vendor}:{_line(place / 'idProduct')}", called, _line(place / "serial"), interface
+            description = " ".join(filter(None, (_line(place / "manufacturer"), _line(place / "product"))))
+            serial = _line(place / "serial")
+            called = (vendor, _line(place / "idProduct"), description, serial, interface)
+            return _Usb(place, called, description, serial)
     return None
 
 
@@ -151,11 +173,13 @@ def driverless(root: Path = Path("/")) -> list[Driverless]:
     found = {}
     for interface in sorted((root / "sys/bus/usb/devices").glob("*:*")):
         above = interface.resolve().parent
-        vendor, class_ = _line(above / "idVendor"), _line(interface / "bInterfaceClass")
-        module = "cdc_acm" if class_ == _CDC else ADAPTERS.get(vendor, "")
-        if module and not (interface / "driver").is_symlink():
+        vendor = _line(above / "idVendor")
+        kind = (_line(interface / "bInterfaceClass"), _line(interface / "bInterfaceSubClass"))
+        module = "cdc_acm" if kind == _ACM else ADAPTERS.get(vendor, "")
+        driver = (interface / "driver").resolve().name if (interface / "driver").is_symlink() else ""
+        if module and driver in ("", _USBFS):
             usb = f"{vendor}:{_line(above / 'idProduct')}"
-            found[above] = Driverless(usb, _line(above / "product"), module)
+            found[above] = Driverless(usb, _line(above / "product"), module, taken=driver == _USBFS)
     return list(found.values())
 
 
@@ -175,7 +199,14 @@ def holders(devices: Iterable[str], root: Path = Path("/")) -> Holders:
             continue
         seen.add(pid)
         for path in open_files if pid != os.getpid() else ():
-            if (device := numbers.get(_number(path) or -1)) is not None:
+            try:
+                number = _number(path) if str(path.readlink()).startswith("/dev/") else None
+            except PermissionError:  # root in a container may list another's files, and not look at them
+                complete = False
+                break
+            except OSError:  # closed meanwhile
+                continue
+            if (device := numbers.get(number or -1)) is not None:
                 found.setdefault(device, set()).add(Holder(_line(process / "comm"), pid))
     ordered = {device: tuple(sorted(who, key=lambda each: each.pid)) for device, who in found.items()}
     return Holders(ordered, complete and 1 in seen)  # without the first process others are hidden too

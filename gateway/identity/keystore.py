@@ -127,13 +127,13 @@ def read_tls(path: str | Path) -> Tls:
     return Tls(common_name, leaf.not_valid_before_utc, leaf.not_valid_after_utc)
 
 
-def read_private(path: Path) -> bytes:
-    """Read a file that is nobody else's business; CertificateError if others than its owner can reach it."""
-    return _read(path, private=True)
+def read_token(path: Path) -> bytes:
+    """Read a token, which is nobody else's business; CertificateError if others than its owner can reach it."""
+    return _read(path, exposed=_("{path} is a token and others can reach it (mode {mode:04o})"))
 
 
 def _private_key(path: Path) -> PrivateKey:
-    content = read_private(path)
+    content = _read(path, exposed=_("{path} is a private key and others can reach it (mode {mode:04o})"))
     try:
         key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError) as error:  # TypeError: it has a password
@@ -170,7 +170,7 @@ def _certificates(path: Path) -> list[x509.Certificate]:
 
 def _load(path: Path, parse: Callable[[bytes], _Loaded]) -> _Loaded:
     """Parse a file; what is wrong with it gets its name."""
-    content = _read(path, private=False)
+    content = _read(path)
     try:
         return parse(content)
     except CertificateError as error:
@@ -187,16 +187,17 @@ def _file(setting: str | Path, name: str) -> Path:
     return Path(setting)
 
 
-def _read(path: Path, *, private: bool) -> bytes:
-    """Read a file whole. Its mode is that of the file opened, not of another put in its place since."""
+def _read(path: Path, *, exposed: str | None = None) -> bytes:
+    """Read a file whole; `exposed` is what to say where others than its owner can reach it, if that matters.
+
+    Its mode is that of the file opened, not of another put in its place since.
+    """
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            if private and status.st_mode & 0o077:
+            if exposed is not None and status.st_mode & 0o077:
                 raise CertificateError(
-                    _("{path} is a private key and others can reach it (mode {mode:04o})").format(
-                        path=path, mode=stat.S_IMODE(status.st_mode)
-                    ),
+                    exposed.format(path=path, mode=stat.S_IMODE(status.st_mode)),
                     _("run: chmod 600 {path}").format(path=path),
                 )
             content = file.read(FILE_MAX + 1)

@@ -37,10 +37,11 @@ CREATE TABLE lost (
 ) WITHOUT ROWID
 """
 
-# What local sources have had recorded, by the number that stands for their idempotency key; the newest of each.
+# What local sources have had recorded, by the number that stands for their idempotency key; the newest of each type.
 _RAISED: Final = """
 CREATE TABLE raised (
     source TEXT NOT NULL,
+    type TEXT NOT NULL,
     number INTEGER NOT NULL,
     digest BLOB NOT NULL,
     at_us INTEGER NOT NULL,
@@ -48,7 +49,7 @@ CREATE TABLE raised (
     ordinal INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
     stage INTEGER NOT NULL,
-    PRIMARY KEY (source, number)
+    PRIMARY KEY (source, type, number)
 ) WITHOUT ROWID
 """
 

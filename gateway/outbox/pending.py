@@ -12,6 +12,7 @@ from typing import Final
 from gateway.delivery.item import After, DeviceState, Entry, Item, Note, Run, Want
 from gateway.event import LANE_NAMES, Lane
 from gateway.outbox.inspect import Waiting
+from gateway.outbox.raised import Known
 from gateway.outbox.statements import Write
 from gateway.ranges import RangeSet
 
@@ -20,6 +21,7 @@ MEMORY_ALARMS_ONLY: Final = MEMORY_MAX // 2  # above this, only alarms are taken
 GATHER: Final = 1.0  # seconds that telemetry and receipts wait at most for others, to share a commit
 COUNTERS: Final = 15.0  # seconds that counters wait: with intake's 10 s they are durable within the 30 s of wire.md
 WRITE_MAX: Final = 512 * 1024  # bytes of records in one transaction
+RAISED_MAX: Final = 4096  # events of local sources that are known by their keys, whose records C5 has and no disk
 FORGET_MAX: Final = 1024  # records that a receipt takes away in one transaction
 NEVER: Final = float("inf")
 
@@ -39,6 +41,7 @@ class Pending:
         self._covered: dict[tuple[Lane, int], RangeSet] = {}  # by lane and ordinal
         self._forgotten: list[str] = []
         self._acknowledged: list[tuple[str, int]] = []
+        self._raised: dict[tuple[str, int], Known] = {}  # that C5 has, and no disk
         self._stamp = 0
         self._noted: dict[_Key, Note] = {}  # that no record carries
         self._stamped: dict[_Key, int] = {}  # of what is durable: no older note is written over it
@@ -70,6 +73,7 @@ class Pending:
         self._owed.pop(device, None)
         self._noted = {key: note for key, note in self._noted.items() if note.source != device}
         self._acknowledged = [event for event in self._acknowledged if event[0] != device]
+        self._raised = {event: known for event, known in self._raised.items() if event[0] != device}
         for place, entry in self.waiting.items():
             self.waiting[place] = _without(entry, device)
         self._forgotten.append(device)
@@ -93,6 +97,8 @@ class Pending:
                     self._owe(entry.device)
                 if entry.acknowledges is not None:
                     self._acknowledged.append(entry.acknowledges)
+                if entry.raised is not None:
+                    self._raise([(entry.raised, replace(entry.item, wire=b""))])
                 self._note(entry.notes)
 
     def take(self, *, shared: bool, receipts_alone: bool = False) -> Write | None:
@@ -118,13 +124,13 @@ class Pending:
         states, self._owed = tuple(self._owed.values()), {}
         forgotten, self._forgotten = tuple(self._forgotten), []
         acknowledged, self._acknowledged = tuple(self._acknowledged), []
+        raised, self._raised = tuple(self._raised.values()), {}
         noted, self._noted = tuple(self._noted.values()), {}
         notes = self._newest([*noted, *(note for entry in entries for note in entry.notes)])
         self._gathered = 0
         self.due = self._now() if more else NEVER
-        if not entries and not states and not receipted and not forgotten and not acknowledged and not notes:
-            return None
-        return Write(tuple(entries), states, receipted, forgotten, notes, acknowledged)
+        write = Write(tuple(entries), states, receipted, forgotten, notes, acknowledged, raised)
+        return None if write == Write() else write
 
     def done(self, write: Write) -> None:
         """Let go of what has become durable, and tell."""
@@ -144,6 +150,8 @@ class Pending:
         carried = {note.stamp for entry in write.entries for note in entry.notes}  # those wait with their records
         self._note(note for note in write.notes if note.stamp not in carried and note.source not in since)
         self._acknowledged = [*(event for event in write.acknowledged if event[0] not in since), *self._acknowledged]
+        later, self._raised = self._raised, {}
+        self._raise([*(known for known in write.known if known[0].source not in since), *later.values()])
         self._forgotten = [*write.forgotten, *self._forgotten]
         self.receipted(write.receipted)
 
@@ -170,6 +178,14 @@ class Pending:
         before = self._owed.get(state.device)
         if before is None or before.key_id != state.key_id or before.counter <= state.counter:
             self._owed[state.device] = state
+
+    def _raise(self, known: Iterable[Known]) -> None:
+        """Keep what local sources' events are known by; of too many the newest."""
+        for raised, item in known:
+            self._raised[raised.source, raised.number] = raised, item
+            if len(self._raised) > RAISED_MAX:
+                del self._raised[next(iter(self._raised))]
+            self._soon(0.0)
 
     def _stamps(self, notes: Sequence[Note]) -> tuple[Note, ...]:
         """Number notes in the order in which they came."""
@@ -220,6 +236,8 @@ def _without(entry: Entry, device: str) -> Entry:
         entry = replace(entry, device=None, event_number=None)
     if entry.acknowledges is not None and entry.acknowledges[0] == device:
         entry = replace(entry, acknowledges=None)
+    if entry.raised is not None and entry.raised.source == device:
+        entry = replace(entry, raised=None)
     return replace(entry, notes=tuple(note for note in entry.notes if note.source != device))
 
 

@@ -28,7 +28,7 @@ from gateway.database import Disk, Work
 from gateway.delivery.item import Entry, EventState, Item, Run
 from gateway.errors import Refused, StoreError
 from gateway.event import Lane
-from gateway.outbox import statements, wreck
+from gateway.outbox import spans, statements, wreck
 from gateway.outbox.pages import Pages, Read
 from gateway.outbox.wreck import Known
 from gateway.ranges import RangeSet
@@ -237,7 +237,10 @@ def _take_in(connection: sqlite3.Connection, found: Sequence[Found]) -> tuple[li
         ).fetchone()
         if held:
             continue
-        _take_back(connection, (said.lane, ordinal), said.sequence)
+        # No declaration holds of what is here, nor a receipt that has covered it for that reason. In `lost` it stays
+        # until C5 has it: `delivery.coverage` goes by that.
+        for table in ("receipted", "declared"):
+            spans.take_out(connection, table, Run(said.lane, ordinal, said.sequence, said.sequence))
         item = Item(said.lane, ordinal, said.sequence, wire)
         statements.insert(connection, (Entry(item, digest),))
         event: EventState | None = None
@@ -255,25 +258,12 @@ def _take_in(connection: sqlite3.Connection, found: Sequence[Found]) -> tuple[li
     return taken, epochs
 
 
-def _take_back(connection: sqlite3.Connection, place: tuple[Lane, int], sequence: int) -> None:
-    """Have no declaration hold of a record that is here, nor a receipt that has covered it for that reason."""
-    for table in ("receipted", "lost", "declared"):
-        where = f"FROM {table} WHERE lane = ? AND ordinal = ?"
-        spans = connection.execute(f"SELECT * {where} AND ? BETWEEN first AND last", (*place, sequence)).fetchall()
-        for _lane, _ordinal, first, last, *by in spans:
-            connection.execute(f"DELETE {where} AND first = ?", (*place, first))
-            for part in ((first, sequence - 1), (sequence + 1, last)):
-                if part[0] <= part[1]:
-                    row = (*place, *part, *by)
-                    connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608  # constants
-
-
 def runs(taken: Sequence[Taken]) -> list[Run]:
     """Return what was taken in as runs."""
-    spans: dict[tuple[Lane, int], RangeSet] = {}
+    found: dict[tuple[Lane, int], RangeSet] = {}
     for item, _event in taken:
-        spans.setdefault((item.lane, item.ordinal), RangeSet()).add(item.sequence, item.sequence)
-    return [Run(*place, *span) for place, held in spans.items() for span in held]
+        found.setdefault((item.lane, item.ordinal), RangeSet()).add(item.sequence, item.sequence)
+    return [Run(*place, *span) for place, held in found.items() for span in held]
 
 
 def _lost(connection: sqlite3.Connection, reckoning: Reckoning) -> list[Lost]:
@@ -299,8 +289,8 @@ def _lost(connection: sqlite3.Connection, reckoning: Reckoning) -> list[Lost]:
                 held.add(begin, end)
             lowest = 1 if told or not len(held) else next(iter(held))[0]
             for table in ("receipted", "declared"):
-                spans = f"SELECT first, last FROM {table} WHERE lane = ? AND ordinal = ?"  # noqa: S608  # a constant
-                for span in connection.execute(spans, place):
+                covered = f"SELECT first, last FROM {table} WHERE lane = ? AND ordinal = ?"  # noqa: S608  # a constant
+                for span in connection.execute(covered, place):
                     held.add(*span)
             highest = max(held.highest, reckoning.reached.get((lane, epoch), 0) if told else 0)
             if lowest <= highest:

@@ -110,7 +110,8 @@ class Salvager:
         self.on_lost(gone)
         for file, progress in files.items():
             progress.lost = gone
-            await self._disk.salvaged(file)
+            if progress.error is None:  # else the next start tries it again
+                await self._disk.salvaged(file)
             log.info("salvaged %s: %s", file, summary(progress))
 
     async def _next(self, through: Collection[Path]) -> Path | None:
@@ -124,9 +125,10 @@ class Salvager:
             self._named.remove(file)
         try:
             await salvage(self._disk, file, self._prover, self, progress, reckoning=reckoning, whole=whole)
-        except StoreError as error:
-            log.warning("nothing could be salvaged: %s", error.what)
-            progress.error = error.what
+        except Exception as error:  # a file of which we make nothing must not keep us from the next one
+            reason = error.what if isinstance(error, StoreError) else repr(error)
+            log.warning("%s could not be salvaged: %s", file, reason, exc_info=not isinstance(error, StoreError))
+            progress.error = reason
             reckoning.told = False  # it may have known of receipts that no other file knows of
         return progress
 

@@ -12,7 +12,7 @@ from typing import Final
 from gateway.delivery.item import After, Declared, DeviceState, Entry, EventState, Item, Note, RaisedState, Run, Want
 from gateway.errors import DamagedError
 from gateway.event import Lane
-from gateway.outbox import raised
+from gateway.outbox import raised, spans
 from gateway.outbox.budget import Budget, Usage
 from gateway.outbox.measure import usage
 from gateway.signing.message import Head
@@ -60,6 +60,7 @@ class Write:
     forgotten: tuple[str, ...] = ()  # devices
     notes: tuple[Note, ...] = ()  # of its records, and those that no record carried, in order
     acknowledged: tuple[tuple[str, int], ...] = ()  # events, by records that are here no more
+    known: tuple[raised.Known, ...] = ()  # what C5 has, of records that were never stored here
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,14 @@ def write(connection: sqlite3.Connection, what: Write, budget: Budget) -> Writte
     for device in what.forgotten:  # what comes with it is of another device under its id
         forget(connection, device)
     insert(connection, what.entries, what.states)
+    for known, item in what.known:
+        raised.put(connection, known, item, stage=2)
     for event in what.acknowledged:
         _acknowledge(connection, event)
     put_notes(connection, what.notes)
     gone = receipt(connection, [*what.receipted, *_receipted_before(connection, what.entries)])
+    for run in what.receipted:  # what was lost, and found: C5 has it
+        spans.take_out(connection, "lost", run)
     for entry in what.entries:
         if entry.drops:
             for lane, size in drop(connection, entry).items():
@@ -181,7 +186,7 @@ def begin(connection: sqlite3.Connection, random4: bytes, chain: bytes) -> Start
         " AND ordinal NOT IN (SELECT ordinal FROM epoch ORDER BY ordinal DESC LIMIT ?)",
         (EPOCHS_KEPT,),
     )
-    for table in ("receipted", "lost"):
+    for table in ("receipted", "lost", "raised"):
         connection.execute(f"DELETE FROM {table} WHERE ordinal NOT IN (SELECT ordinal FROM epoch)")  # noqa: S608  # same
     start = replace(look(connection, random4, chain), unstored=False)
     resume(connection, start)
@@ -278,6 +283,7 @@ def forget(connection: sqlite3.Connection, device: str) -> None:
     connection.execute("DELETE FROM note WHERE source = ?", (device,))
     connection.execute("DELETE FROM device WHERE device = ?", (device,))
     connection.execute("DELETE FROM event WHERE device = ?", (device,))
+    connection.execute("DELETE FROM raised WHERE source = ?", (device,))
 
 
 def receipt(connection: sqlite3.Connection, runs: Sequence[Run]) -> dict[Lane, int]:
@@ -287,7 +293,7 @@ def receipt(connection: sqlite3.Connection, runs: Sequence[Run]) -> dict[Lane, i
         place = (run.lane, run.ordinal, run.first, run.last)
         connection.execute(f"UPDATE head SET receipted = 1 WHERE {_IN_RUN}", place)  # noqa: S608  # a constant
         gone[run.lane] = gone.get(run.lane, 0) + _delete(connection, run)
-        merge(connection, "receipted", run)
+        spans.merge(connection, "receipted", run)
         if run.lane is not Lane.TELEMETRY:
             for table in ("event", "raised"):
                 connection.execute(f"UPDATE {table} SET stage = 2 WHERE stage < 2 AND {_IN_RUN}", place)  # noqa: S608  # same
@@ -313,7 +319,7 @@ def drop(connection: sqlite3.Connection, entry: Entry) -> dict[Lane, int]:
             (run.lane, run.ordinal, run.first, run.last, entry.item.ordinal, entry.item.sequence),
         )
         if entry.lost:
-            merge(connection, "lost", run)
+            spans.merge(connection, "lost", run)
     return gone
 
 
@@ -331,19 +337,8 @@ def _settle(connection: sqlite3.Connection, run: Run) -> None:
     told = "FROM declared WHERE by_ordinal = ? AND by_sequence BETWEEN ? AND ?"
     place = (run.ordinal, run.first, run.last)
     for lane, *rest in connection.execute(f"SELECT lane, ordinal, first, last {told}", place).fetchall():
-        merge(connection, "receipted", Run(Lane(lane), *rest))
+        spans.merge(connection, "receipted", Run(Lane(lane), *rest))
     connection.execute(f"DELETE {told}", place)  # a constant
-
-
-def merge(connection: sqlite3.Connection, table: str, run: Run) -> None:
-    """Add a run to what C5 has (`receipted`) or what is `lost`, as one range with its neighbours."""
-    touching = f"FROM {table} WHERE lane = ? AND ordinal = ? AND first <= ? AND last >= ?"
-    place = (run.lane, run.ordinal, run.last + 1, run.first - 1)
-    first, last = connection.execute(f"SELECT min(first), max(last) {touching}", place).fetchone()
-    connection.execute(f"DELETE {touching}", place)  # a constant
-    first = run.first if first is None else min(first, run.first)
-    last = run.last if last is None else max(last, run.last)
-    connection.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?)", (run.lane, run.ordinal, first, last))  # noqa: S608  # a constant
 
 
 def read(connection: sqlite3.Connection, want: Want) -> tuple[list[Item], bool]:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from gateway.delivery.item import PRESS, Run
 from gateway.errors import DamagedError
 from gateway.event import Lane
-from gateway.outbox import statements
+from gateway.outbox import spans, statements
 from gateway.outbox.migrate import MIGRATIONS
 from gateway.outbox.pages import Pages, Row, Value
 from gateway.text import _
@@ -95,9 +95,11 @@ FITS: Final[dict[str, Callable[..., bool]]] = {
         and _number(stage, 1, 3)
     ),
     "note": _note,
-    "raised": lambda source, number, digest, at_us, lane, ordinal, sequence, stage: (
+    "raised": lambda source, type_, number, digest, at_us, lane, ordinal, sequence, stage: (
         type(source) is str
         and _NAME.fullmatch(source) is not None
+        and type(type_) is str
+        and _NOTED.fullmatch(type_) is not None
         and _number(number, 1, PLACE_MAX)
         and type(digest) is bytes
         and _number(at_us, -PLACE_MAX, PLACE_MAX)
@@ -107,7 +109,7 @@ FITS: Final[dict[str, Callable[..., bool]]] = {
 }
 _COLUMNS: Final = {
     "fact": 2, "epoch": 4, "head": 5, "receipted": 4, "declared": 6, "device": 7, "event": 6, "note": 3, "lost": 4,
-    "raised": 8,
+    "raised": 9,
 }  # fmt: skip
 
 
@@ -198,7 +200,7 @@ def known(pages: Pages) -> Known:
         events=tuple(row for row in rows["event"] if _int(row[5]) >= _RECEIVED),
         notes=tuple(row for row in rows["note"] if not str(row[1]).startswith(PRESS)),
         lost=tuple(rows["lost"]),
-        raised=tuple(row for row in rows["raised"] if row[5] in epochs and _int(row[7]) >= _RECEIVED),
+        raised=tuple(row for row in rows["raised"] if row[6] in epochs and _int(row[8]) >= _RECEIVED),
         reached=reached,
         told=whole["receipted"] and whole["epoch"],
     )
@@ -222,7 +224,7 @@ def adopt(connection: sqlite3.Connection, found: Known, *, whole: bool) -> dict[
     statements.receipt(connection, [_run(row, ordinals) for row in found.receipted])
     if whole:
         for row in found.lost:
-            statements.merge(connection, "lost", _run(row, ordinals))
+            spans.merge(connection, "lost", _run(row, ordinals))
         connection.executemany(
             "INSERT OR IGNORE INTO head VALUES (?, ?, ?, ?, ?)",
             ((row[0], ordinals[_int(row[1])], *row[2:]) for row in found.heads),
@@ -235,8 +237,8 @@ def adopt(connection: sqlite3.Connection, found: Known, *, whole: bool) -> dict[
             ((*row[:3], ordinals.get(_int(row[3]), _NOWHERE), *row[4:]) for row in found.events),
         )
         connection.executemany(
-            "INSERT OR IGNORE INTO raised VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            ((*row[:5], ordinals[_int(row[5])], *row[6:]) for row in found.raised),
+            "INSERT OR IGNORE INTO raised VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((*row[:6], ordinals[_int(row[6])], *row[7:]) for row in found.raised),
         )
     return ordinals
 

@@ -18,7 +18,3 @@ class Bucket:
             self._tokens -= 1.0
             return 0.0
         return (1.0 - self._tokens) / self._per_second
-
-    def full(self, now: float) -> bool:
-        """Whether it has forgotten everything that was taken."""
-        return self._tokens + max(0.0, now - self._at) * self._per_second >= self._burst

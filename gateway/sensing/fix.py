@@ -1,8 +1,9 @@
 """What a GNSS receiver says, sentence by sentence: where it is, how well it knows, and what time it is there.
 
 No sentence says everything: RMC has the date and no quality, GGA the quality and no date, GLL neither. So the newest
-quality is kept and goes for what comes soon after. A position is believed (a *good fix*) where the receiver vouches
-for it, with enough satellites that don't stand in a row (HDOP); what it has reckoned or was told by hand is none.
+quality is kept and goes for what comes soon after; of a receiver that tells any, no position is good without. One is
+believed (a *good fix*) where the receiver vouches for it, with enough satellites that don't stand in a row (HDOP); what
+it has reckoned or was told by hand is none.
 
 Source: NMEA 0183 4.11 (GGA: quality indicator; RMC, GNS: mode indicator). An HDOP becomes metres by the error of a
 single satellite's range, some 5 m (GPS SPS Performance Standard, 2020, appendix B: 7 m at 95 %, with the ionosphere).
@@ -17,7 +18,9 @@ RANGE_ERROR_M: Final = 5.0
 HDOP_MAX: Final = 6.0  # "moderate": a fix beyond it is off by a street
 SATELLITES_MIN: Final = 4
 VOUCHED: Final = frozenset({1, 2, 3, 4, 5, 9})  # GGA: GPS, differential, PPS, RTK, float RTK; 9: SBAS, by some makers
-TOGETHER_S: Final = 15.0  # for which a quality goes for the positions after it, and a fix for a time
+TOGETHER_S: Final = 15.0  # between two fixes of one stay; a fix goes so long for a time
+GRADED_S: Final = 60.0  # for which a quality goes for the positions after it: satellites rise and set slowly
+ASSUMED_M: Final = 25.0  # accuracy of a receiver that doesn't tell, where it is to be reckoned with
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EARTH_M: Final = 6_371_000.0
@@ -63,7 +66,7 @@ class Receiver:
         self.quality: int | None = None
         self.satellites: int | None = None
         self.hdop: float | None = None
-        self._graded_at = -math.inf
+        self._graded_at: float | None = None  # None: it never told how good its positions are
         self._second: float | None = None  # of the last fix: several sentences tell of one
 
     def said(self, said: Said, now: float) -> Fix | None:
@@ -71,8 +74,8 @@ class Receiver:
         self._grade(said, now)
         if said.latitude is None or said.longitude is None or not said.valid or not self._good():
             return None
-        if said.second is not None and said.second == self._second and self.fresh(now):
-            return None
+        if said.second is not None and said.second == self._second:
+            return None  # however much later: a receiver that hangs repeats itself
         self._second = said.second
         accuracy = None if self.hdop is None else round(max(1.0, self.hdop * RANGE_ERROR_M), 2)
         self.fix = Fix(said.latitude, said.longitude, accuracy, now)
@@ -83,7 +86,7 @@ class Receiver:
         return self.fix is not None and now <= self.fix.at + TOGETHER_S
 
     def _grade(self, said: Said, now: float) -> None:
-        if now > self._graded_at + TOGETHER_S:
+        if self._graded_at is not None and now > self._graded_at + GRADED_S:
             self.quality = self.satellites = self.hdop = None
         if said.quality is None and said.satellites is None and said.hdop is None:
             return
@@ -93,8 +96,10 @@ class Receiver:
         self.hdop = self.hdop if said.hdop is None else said.hdop
 
     def _good(self) -> bool:
+        known = (self.quality, self.satellites, self.hdop) != (None, None, None)
         return (
-            (self.quality is None or self.quality in VOUCHED)
+            (known or self._graded_at is None)
+            and (self.quality is None or self.quality in VOUCHED)
             and (self.satellites is None or self.satellites >= SATELLITES_MIN)
             and (self.hdop is None or self.hdop <= HDOP_MAX)
         )

@@ -29,7 +29,8 @@ KEY_MAX: Final = 64
 NUMBER_BITS: Final = 53  # what a record's reader keeps exactly (signing.record.INT_MAX)
 TOKEN_MAX: Final = 512  # characters
 _KEY: Final = re.compile(r'"?([A-Za-z0-9._~:/+=-]{%d,%d})"?' % (KEY_MIN, KEY_MAX))  # noqa: UP031  # braces in it
-_BEARER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/=-]{1,%d})" % TOKEN_MAX)  # noqa: UP031  # same
+TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,%d}" % TOKEN_MAX)  # noqa: UP031  # same
+_BEARER: Final = re.compile(r"(?i:bearer) +(%s)" % TOKEN.pattern)  # noqa: UP031  # same
 
 
 @dataclass(frozen=True, slots=True)

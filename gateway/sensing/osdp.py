@@ -1,14 +1,16 @@
 """What comes over an OSDP line and what goes out to it: frames, what a peripheral reports, what it is told.
 
 Every byte passes here before libosdp sees it. A frame is let through if it is whole, its check is right, and its
-security block is one that the question allows (`allowed`). The last is more than tidiness: libosdp 3.2.9 checks the MAC
-of a reply only where the reply itself says that it has one, so that on a secure channel a forged frame with the block
-of a handshake would be believed.
+code and its security block are ones that the question allows (`allowed`). That is more than tidiness: libosdp 3.2.9
+checks the MAC of a reply only where the reply itself says that it has one, so that on a secure channel a forged frame
+with the block of a handshake would be believed; and it takes an address, a size or the end of CRCs from any reply in
+clear, and keeps them.
 
 Source: IEC 60839-11-5 (SIA OSDP 2.2): packet format, 5.9; commands and replies, annex A; secure channel, annex D.
 """
 
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Literal
@@ -22,8 +24,11 @@ FRAME_MIN, FRAME_MAX = 7, 255  # libosdp has room for 256 bytes, with the mark
 CRC_START: Final = 0x1D0F
 HANDSHAKE: Final = {0x12: 0x76, 0x14: 0x77}  # the security block of a reply, and the question that it answers
 SECURED: Final = frozenset({0x16, 0x18})
+RECEIVES: Final = 10  # the capability that says how long a frame may be
+RECEIVES_MIN: Final = 128  # libosdp can make no frame for less, and says nothing any more
 
-ACK, NAK, BUSY = 0x40, 0x41, 0x79
+ACK, NAK = 0x40, 0x41
+DAMAGED: Final = b"\x01"  # of a NAK: our question came with a wrong check
 
 
 class Asked(IntEnum):
@@ -42,15 +47,32 @@ class Asked(IntEnum):
     CRYPTOGRAM = 0x77
 
 
+# What a question may be answered with, beside NAK. BUSY (0x79) isn't among it: libosdp would lose count of its sequence
+# numbers. The peripheral is asked again, as it is after silence.
+ANSWERS: Final[Mapping[int, frozenset[int]]] = {
+    Asked.POLL: frozenset({ACK, 0x48, 0x49, 0x4A, 0x4B, 0x50, 0x51, 0x53, 0x90}),  # whatever it has to report
+    Asked.IDENTITY: frozenset({0x45}),
+    Asked.CAPABILITIES: frozenset({0x46}),
+    Asked.LOCAL: frozenset({ACK, 0x48}),
+    Asked.INPUTS: frozenset({ACK, 0x49}),
+    Asked.OUTPUT: frozenset({ACK, 0x4A}),
+    Asked.LED: frozenset({ACK}),
+    Asked.BUZZER: frozenset({ACK}),
+    Asked.KEYSET: frozenset({ACK}),
+    Asked.CHALLENGE: frozenset({0x76}),
+    Asked.CRYPTOGRAM: frozenset({0x78}),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One whole frame; `block` is the type of its security block."""
+    """One whole frame; `block` is the type of its security block, `data` what follows its code, MAC and all."""
 
     address: int
     reply: bool
     code: int
     block: int | None
-    default_key: bool
+    data: bytes
     raw: bytes
 
 
@@ -60,6 +82,11 @@ class Frames:
 
     noise: int = 0
     _waiting: bytearray = field(default_factory=bytearray)
+
+    @property
+    def damaged(self) -> bool:
+        """Whether bytes came that are no frame, or not yet."""
+        return bool(self.noise or self._waiting)
 
     def clear(self) -> None:
         """Forget what is not whole yet."""
@@ -100,15 +127,25 @@ def _frame(raw: bytes) -> Frame | None:
     if not body or at >= end or (control & 0x08 and raw[OVERHEAD] < 2):
         return None
     block = raw[OVERHEAD + 1] if control & 0x08 else None
-    default_key = block in HANDSHAKE and at == OVERHEAD + 3 and raw[OVERHEAD + 2] == 0
-    return Frame(raw[1] & 0x7F, bool(raw[1] & 0x80), raw[at], block, default_key, raw)
+    return Frame(raw[1] & 0x7F, bool(raw[1] & 0x80), raw[at], block, raw[at + 1 : end], raw)
 
 
 def allowed(frame: Frame, asked: int, *, secure: bool) -> bool:
     """Whether a reply may be what this question was answered with."""
-    if frame.block is None:
-        return not secure or frame.code in (NAK, BUSY) or (asked == Asked.KEYSET and frame.code == ACK)
-    return HANDSHAKE.get(frame.block) == asked or frame.block in SECURED
+    if frame.code != NAK and frame.code not in ANSWERS.get(asked, ()):
+        return False
+    if frame.block is not None:
+        return HANDSHAKE.get(frame.block) == asked or frame.block in SECURED
+    if frame.code == NAK:  # libosdp gives up CRCs for the sake of one that was damaged on the way
+        return frame.data != DAMAGED
+    return (not secure and not _speechless(frame)) or (asked == Asked.KEYSET and frame.code == ACK)
+
+
+def _speechless(frame: Frame) -> bool:
+    """Whether libosdp could say nothing any more after these capabilities."""
+    entries = zip(*[iter(frame.data)] * 3, strict=False)
+    sizes = (low | high << 8 for code, low, high in entries if code == RECEIVES)
+    return frame.code == 0x46 and any(0 < size < RECEIVES_MIN for size in sizes)
 
 
 # What is reported.
@@ -137,19 +174,15 @@ Report = InputsReport | LocalReport
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """It answered."""
+    """It answered; `secured`: with a MAC, which libosdp has checked if the secure channel still stands afterwards.
+
+    That alone shows that it has the key. The last answer of the handshake does not: libosdp takes it unchecked, for it
+    is what the next one's MAC begins with.
+    """
 
     asked: int
     code: int
-    default_key: bool = False
-
-
-def proven(heard: Heard) -> bool:
-    """Whether an answer on a secure channel shows that the peripheral has the key.
-
-    The last answer of the handshake is not checked by libosdp: it is what the next one's MAC begins with.
-    """
-    return heard.asked != Asked.CRYPTOGRAM and heard.code != BUSY
+    secured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +190,14 @@ class Idle:
     """There was nothing to ask."""
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Our own end makes no whole question any more."""
+
+
 # What it is told.
+
+ON_S: Final = 25  # libosdp's binding has no room for more than 25.5 in an order
 
 
 class Lamp(IntEnum):
@@ -185,7 +225,7 @@ class AskLocal:
 
 @dataclass(frozen=True, slots=True)
 class SetOutput:
-    """Switch an output, until told."""
+    """Switch an output: off, or on for `ON_S` seconds at the most, where the peripheral has a clock for it."""
 
     number: int
     on: bool
@@ -209,6 +249,11 @@ class Sound:
 
 
 Order = AskInputs | AskLocal | SetOutput | Show | Sound
+
+
+def about(order: Order) -> tuple[int, int]:
+    """Return what an order is about: of two about the same the later counts."""
+    return order.code, order.number if isinstance(order, SetOutput) else 0
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -8,7 +8,9 @@ wrong rate are noise, and noise is no frame. Nothing of it is proven: whose devi
     OSDP         SOM 0x53, address (with bit 7: a reply), length, control, content, CRC-16 that begins with 0x1D0F
                  (IEC 60839-11-5, as SIA OSDP 2.2: packet format, osdp_POLL, osdp_NAK)
     Modbus RTU   the questions of another master: address, function 1 to 6, two words, CRC-16 (Modbus over Serial Line
-                 V1.02, 2.5.1); one alone is nothing: an address and function have to come twice
+                 V1.02, 2.5.1), or function 15, 16 or 23 and the values that it writes, as many as it says (Modbus
+                 Application Protocol V1.1b3, 6.11, 6.12, 6.17); one alone is nothing: an address and function have to
+                 come twice
 
 A checksum of eight bits is right by chance once in 256 times: OSDP with a checksum in the place of its CRC isn't known.
 """
@@ -31,6 +33,9 @@ TOLD_MAX: Final = 16  # devices, kinds of sentences or addresses that are told o
 BYTES_MAX: Final = 65_536  # that are looked at: six seconds of a port at 115 200 baud
 _SENTENCE: Final = re.compile(rb"[$!]([A-Z][A-Z0-9]{2,9})((?:,[ -)+-~]{0,200})?)\*([0-9A-Fa-f]{2})")
 _QUESTION: Final = re.compile(rb"(?s)(?=([\x01-\xf7][\1-\6].{6}))")
+_WRITING: Final = re.compile(rb"(?s)(?=[\x01-\xf7](?:[\x0f\x10]..|\x17.{6})(..)(.))")  # so many values, so many bytes
+
+_OF_GNSS: Final = frozenset({"RMC", "GGA", "ZDA"})
 
 SOM: Final = 0x53
 BROADCAST: Final = 0x7F  # of OSDP: whoever is there answers
@@ -39,6 +44,7 @@ _CRC: Final = 0x04  # in the control byte: a CRC-16 at the end, not a checksum
 _POLL, _NAK = 0x60, 0x41
 _HEAD: Final = 5  # bytes before the command or the reply
 _LEAST, _MOST = _HEAD + 3, 1440  # bytes of a packet
+_COILS: Final = 0x0F  # the function that writes bits
 _SECURE: Final = (b"\5", b"\6")  # reasons of a NAK: it speaks over a secure channel alone
 
 
@@ -56,6 +62,11 @@ class NmeaHeard:
 
     sentences: int
     kinds: tuple[str, ...]
+
+    @property
+    def gnss(self) -> bool:
+        """Whether a receiver of satellites speaks: compasses, weather stations and AIS speak NMEA 0183 too."""
+        return any(kind[0] != "P" and kind[2:] in _OF_GNSS for kind in self.kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +134,8 @@ def _packets(data: bytes) -> Iterator[bytes]:
     at = data.find(SOM)
     while at >= 0:
         length = int.from_bytes(data[at + 2 : at + 4], "little")
-        packet = data[at : at + length]
-        if _LEAST <= length == len(packet) <= _MOST and packet[4] & _CRC and _crc(packet[:-2]) == packet[-2:]:
+        packet = data[at : at + length] if _LEAST <= length <= min(_MOST, len(data) - at) else b""
+        if packet and packet[4] & _CRC and _crc(packet[:-2]) == packet[-2:]:
             yield packet
             at = data.find(SOM, at + length)
         else:
@@ -133,11 +144,21 @@ def _packets(data: bytes) -> Iterator[bytes]:
 
 def _modbus(data: bytes) -> ModbusHeard | None:
     asked: Counter[tuple[int, int]] = Counter()
-    for found in _QUESTION.finditer(data):
-        if not _modbus_crc(found[1]):  # over its own CRC it is zero
-            asked[found[1][0], found[1][1]] += 1
+    for question in _questions(data):
+        if not _modbus_crc(question):  # over its own CRC it is zero
+            asked[question[0], question[1]] += 1
     often = Counter(address for (address, _function), times in asked.items() if times > 1)
     return ModbusHeard(_first(often)) if often else None
+
+
+def _questions(data: bytes) -> Iterator[bytes]:
+    """Yield what would be a question if its CRC were right."""
+    for found in _QUESTION.finditer(data):
+        yield found[1]
+    for found in _WRITING.finditer(data):
+        values, size = int.from_bytes(found[1], "big"), found[2][0]
+        if size == ((values + 7) // 8 if data[found.start() + 1] == _COILS else 2 * values):
+            yield data[found.start() : found.end(2) + size + 2]
 
 
 def _modbus_crc(data: bytes) -> int:

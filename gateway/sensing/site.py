@@ -1,21 +1,20 @@
 """Which cameras look at what: the site file, so that an alarm reaches C5 with the video to look at.
 
     [[camera]]
-    name = "mast-north"
-    url = "rtsp://192.168.1.40/stream1"        # for people; it goes into no record, and holds no password
+    name = "mast-north"                        # as C5's video system calls it
 
     [[view]]
     source = "0c500042"                        # a device, an input, a unit, a peripheral, a local source
     shows = [{ camera = "mast-north", preset = "gate" }, { camera = "quay" }]
 
 Every record of the alarm lane of such a source says {camera, preset} of each in `video`, in the order given here: the
-first is what to look at first. What is wrong in the file is told with its line, and nothing of it is guessed.
+first is what to look at first. Addresses are the video system's: with them passwords would come. What is wrong in the
+file is told with its line, and nothing of it is guessed.
 """
 
 import tomllib
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from gateway.errors import SettingsError
 from gateway.sensing.toml_lines import Key, line_of, lines
@@ -24,8 +23,6 @@ from gateway.topics import is_part
 
 CAMERAS_MAX: Final = 256
 SHOWS_MAX: Final = 8  # of one source: some 1.2 KB of a record's 4
-URL_MAX: Final = 500
-SCHEMES: Final = frozenset({"rtsp", "rtsps", "https"})
 TOLD_MAX: Final = 8  # mistakes of one file at once
 
 Video = tuple[Mapping[str, str], ...]  # {camera, ?preset}
@@ -63,7 +60,7 @@ def parse(text: str, file: str, sources: Container[str]) -> dict[str, Video]:
 def _cameras(tables: Mapping[str, Any], wrong: Wrong) -> set[str]:
     cameras: set[str] = set()
     for camera, at in _tables(tables, "camera", (), wrong):
-        _keys(camera, at, ("name", "url"), wrong)
+        _keys(camera, at, ("name",), wrong)
         name = camera.get("name")
         if type(name) is not str or not is_part(name):
             wrong((*at, "name"), _("lower-case letters, digits and hyphens, at most 63"))
@@ -71,28 +68,9 @@ def _cameras(tables: Mapping[str, Any], wrong: Wrong) -> set[str]:
             wrong((*at, "name"), _("{name} is used twice").format(name=name))
         else:
             cameras.add(name)
-        if (reason := _url(camera.get("url"))) is not None:
-            wrong((*at, "url"), reason)
     if len(cameras) > CAMERAS_MAX:
         wrong(("camera",), _("at most {most}").format(most=CAMERAS_MAX))
     return cameras
-
-
-def _url(url: object) -> str | None:
-    """Return what is wrong with a camera's address."""
-    allowed = _("an address that begins with rtsp://, rtsps:// or https://")
-    if type(url) is not str or len(url) > URL_MAX or not url.isprintable():
-        return allowed
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return allowed
-    if parts.scheme not in SCHEMES or not host:
-        return allowed
-    if "@" in parts.netloc:
-        return _("without a user and a password: this file is read by many")
-    return None
 
 
 def _views(

@@ -64,7 +64,3 @@ class Turns:
         rests = turn.failures - LOST_AFTER
         turn.due = now + (TRY if rests < 0 else min(REST * (rests + 1), REST_MAX))
         return rests >= 0
-
-    def lost(self, name: str) -> bool:
-        """Whether it is lost."""
-        return self._turns[name].failures >= LOST_AFTER

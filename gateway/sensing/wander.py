@@ -1,17 +1,20 @@
 """Whether what should stand still stands where it stood.
 
 It is *moved* when it has been outside its radius for a time, by fixes that agree on that: what an echo between
-buildings does for seconds (multipath) ends before, and a single fix inside begins the time anew. A fix counts as
-outside only if its own inaccuracy can't explain it. It is told once; back is back only well inside, and for as long.
+buildings does for seconds (multipath) ends before, and a single fix inside begins the time anew, as an outage does. A
+fix counts as outside only if its own inaccuracy can't explain it; where that can, it decides nothing. Back is back only
+well inside, and for as long.
 
 Without a place in the settings it is learnt: the mean of good fixes that agree for a time.
 """
 
+from collections.abc import Sequence
+from statistics import median
 from typing import Final, NamedTuple
 
-from gateway.sensing.fix import Fix, distance_m
+from gateway.sensing.fix import ASSUMED_M, TOGETHER_S, Fix, distance_m
 
-FIXES_MIN: Final = 10  # that agree: two echoes with an outage between them are no journey
+FIXES_MIN: Final = 10  # that agree, without an outage between them
 BACK: Final = 0.5  # of the radius
 LEARN_S: Final = 600.0  # seconds of fixes: the receiver's own wandering is averaged over some of its periods
 LEARN_FIXES: Final = 60
@@ -36,17 +39,19 @@ class Place(NamedTuple):
 
 
 class _Lasting:
-    """Something that holds for a time, over enough fixes."""
+    """Something that holds for a time, over enough fixes, without an outage."""
 
     def __init__(self) -> None:
-        self._since: float | None = None
+        self._since = self._at = 0.0
         self._fixes = 0
 
     def so(self, now: float, seconds: float, *, holds: bool) -> bool:
         if not holds:
-            self._since, self._fixes = None, 0
+            self._fixes = 0
             return False
-        self._since = now if self._since is None else self._since
+        if not self._fixes or now > self._at + TOGETHER_S:
+            self._since, self._fixes = now, 0
+        self._at = now
         self._fixes += 1
         return self._fixes >= FIXES_MIN and now >= self._since + seconds
 
@@ -66,8 +71,10 @@ class Wander:
     def fixed(self, fix: Fix) -> bool:
         """Take a good fix; return whether it is moved."""
         self.distance_m = distance = distance_m(*self.anchor, fix.latitude, fix.longitude)
-        outside = distance - (fix.accuracy_m or 0.0) > self._radius_m
-        if self._outside.so(fix.at, self._seconds, holds=outside):
+        accuracy = ASSUMED_M if fix.accuracy_m is None else fix.accuracy_m
+        outside = distance - accuracy > self._radius_m
+        decides = outside or distance <= self._radius_m
+        if decides and self._outside.so(fix.at, self._seconds, holds=outside):
             self.moved = True
         if self._back.so(fix.at, self._seconds, holds=distance <= self._radius_m * BACK):
             self.moved = False
@@ -97,6 +104,13 @@ class Learning:
     def _mean(self, first: Fix) -> Place:
         count = max(1, self._count)
         return Place(first.latitude + self._north / count, _turn(first.longitude + self._east / count))
+
+
+def middle(fixes: Sequence[Fix]) -> Place:
+    """Return where something is by its last fixes: an echo among them doesn't count."""
+    first = fixes[0]
+    east = median(_turn(fix.longitude - first.longitude) for fix in fixes)
+    return Place(median(fix.latitude for fix in fixes), _turn(first.longitude + east))
 
 
 def _turn(degrees: float) -> float:

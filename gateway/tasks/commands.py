@@ -23,12 +23,11 @@ from gateway.event import Event
 from gateway.sensing.limit import Limiter
 from gateway.signing import message
 from gateway.signing.message import Command, Reply
-from gateway.signing.record import SYNCHRONISED
 from gateway.tasks import said
 from gateway.tasks.orders.order import Answer, Done, Handler, Order, Slow, failed
 
 if TYPE_CHECKING:
-    from gateway.clock import Timekeeper
+    from gateway.clock import Judge
     from gateway.tasks.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ class Commands:
         speakers: Speakers,
         commanders: Collection[str],
         recorder: "Recorder",
-        clock: "Timekeeper",
+        clock: "Judge",
         handlers: Mapping[str, Handler],
         slow: Mapping[str, Slow],
     ) -> None:
@@ -132,12 +131,13 @@ class Commands:
             log.warning("a command was not heard: too many are under way")
 
     def _at(self) -> datetime:
-        return max(_EPOCH + timedelta(microseconds=self._clock.now_us()), self._own.not_before)
+        return max(_EPOCH + timedelta(microseconds=self._clock.firm()[0]), self._own.not_before)
 
     def _now_us(self) -> int | None:
         """Return the time by which expiry is judged; None until the clock was first synchronised in this epoch."""
-        self._synchronised = self._synchronised or self._clock.quality()[0] in SYNCHRONISED
-        return self._clock.now_us() if self._synchronised else None
+        now_us, synchronised = self._clock.firm()
+        self._synchronised = self._synchronised or synchronised
+        return now_us if self._synchronised else None
 
     def _obey(self, spoken: Spoken, key: Key) -> None:
         command = spoken.command

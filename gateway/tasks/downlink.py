@@ -21,7 +21,7 @@ from gateway.tasks import said
 from gateway.topics import CENTRE, CENTRE_CERTIFICATES
 
 if TYPE_CHECKING:
-    from gateway.clock import Timekeeper
+    from gateway.clock import Judge
     from gateway.mqtt import Message
     from gateway.tasks.recorder import Recorder
     from gateway.tasks.store import Store
@@ -77,7 +77,7 @@ class Downlink:
         store: "Store",
         speakers: Speakers,
         ordinals: Mapping[bytes, int],
-        clock: "Timekeeper",
+        clock: "Judge",
         confirmed_by_broker: bool,
     ) -> None:
         self._own = own
@@ -116,7 +116,7 @@ class Downlink:
 
     def arrived(self, path: Hearing, arrived: "Message") -> None:
         """Take what a broker brought; foreign bytes are refused, and never raise."""
-        at = max(_EPOCH + timedelta(microseconds=self._clock.now_us()), self._own.not_before)
+        at = max(_EPOCH + timedelta(microseconds=self._clock.firm()[0]), self._own.not_before)
         now = self._clock.monotonic()
         if arrived.topic == CENTRE:
             heartbeat = self._speakers.heartbeat(arrived.payload, at)

@@ -5,8 +5,10 @@ tried again. What was told of an input is stored in the transaction of the recor
 is held makes one alarm over any number of restarts (`sensing.contact`, rule 4).
 
 The last press of an input is followed through its stages: 1 when its record is durable, 2 when C5 has receipted it, 3
-when an operator has seen it; each is shown at once on the outputs that the settings name (`control.feedback`). Where
-that press was recorded, and how far it has come, is noted too: after a restart its light shows what is true still.
+when an operator has seen it; each is shown at once on the outputs that the settings name (`control.feedback`). Of
+inputs that share a light it shows the least. Where that press was recorded, and how far it has come, is noted too:
+after a restart the light goes on blinking for what C5 lacks. That C5 has a press it shows only if that was heard since
+the start: the press of whoever looks at it may be a later one, of which nothing was stored.
 """
 
 import logging
@@ -84,19 +86,15 @@ class Inputs:
 
     def _restore(self, noted: Mapping[tuple[str, str], int | None]) -> None:
         """Go on with the presses of before the start; the lights are lit once whoever made this is ready."""
-        found: list[tuple[int, int, _Input]] = []
         for name, own in self._inputs.items():
             ordinal, sequence, stage = (noted.get((name, f"{PRESS}{own.contact.on}.{what}")) for what in NOTED)
             if ordinal is None or sequence is None or stage not in (STORED, RECEIVED, ACKNOWLEDGED):
                 continue
             own.press, own.stage, own.place = 1, stage, (lane_of(own.contact.on), ordinal, sequence)
-            if stage < RECEIVED:
-                self._awaited.add(own.place, (name, own.press))
-            found.append((ordinal, sequence, own))
-        for _ordinal, _sequence, own in sorted(
-            found, key=lambda one: one[:2]
-        ):  # of two with one light the later counts
-            if own.indicator is not None and (order := light(own.contact.on, own.stage)) is not None:
+            if stage > STORED:
+                continue
+            self._awaited.add(own.place, (name, own.press))
+            if own.indicator is not None and (order := light(own.contact.on, stage)) is not None:
                 self._lit[own.indicator] = order
         for output in tuple(self._lit):
             self._later(0.0, partial(self.relit, output))
@@ -198,8 +196,7 @@ class Inputs:
             self._awaited.forget(own.place)
         own.press, own.stage, own.place = own.press + 1, 0, place
         self._awaited.add(place, (own.contact.name, own.press))
-        if own.indicator is not None and own.contact.on not in UNSHOWN:
-            self._light(own.indicator, OFF)  # what it showed was said of another press
+        self._light(own)  # what it showed was said of another press
 
     def _stage(self, name: str, press: int, stage: int) -> None:
         own = self._inputs[name]
@@ -209,8 +206,7 @@ class Inputs:
         if stage > STORED:  # that was noted with the record
             self._store.remember((), (_press(own.contact, "stage", stage),))
         self.presses.stage(name, press, stage)
-        if own.indicator is not None and (order := light(own.contact.on, stage)) is not None:
-            self._light(own.indicator, order)
+        self._light(own)
         if own.buzzer is not None and (order := sound(own.contact.on, stage)) is not None:
             self._show(own.buzzer, order)
 
@@ -240,9 +236,14 @@ class Inputs:
         """Return the input whose last press was recorded here."""
         return next((name for name, own in self._inputs.items() if own.place == place), None)
 
-    def _light(self, output: str, order: Order) -> None:
-        self._lit[output] = order
-        self._show(output, order)
+    def _light(self, own: _Input) -> None:
+        """Show the least stage of all presses that the light of this one's input is for."""
+        if own.indicator is None or own.contact.on in UNSHOWN:
+            return
+        sharing = (other for other in self._inputs.values() if other.indicator == own.indicator and other.press)
+        order = light(own.contact.on, min(other.stage for other in sharing if other.contact.on not in UNSHOWN)) or OFF
+        self._lit[own.indicator] = order
+        self._show(own.indicator, order)
 
     def relit(self, output: str) -> None:
         """An output's line is ours, again, and off: have it show what it showed last of a press."""

@@ -18,7 +18,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.delivery.awaited import Awaited, Place
-from gateway.delivery.item import Raised, RaisedState, Run
+from gateway.delivery.item import RAISED_KEPT, Raised, RaisedState, Run
 from gateway.errors import Refused
 from gateway.event import LANE_NAMES, Event, lane_of
 from gateway.sensing.asked import Request, Response, answer, problem
@@ -38,8 +38,8 @@ STORED, RECEIVED, ACKNOWLEDGED = 1, 2, 3
 STAGES: Final = {0: "recorded", STORED: "stored", RECEIVED: "received", ACKNOWLEDGED: "acknowledged"}
 STORE_WITHIN: Final = 5.0  # seconds that a request waits for its record to be durable
 COME_AGAIN: Final = "5"  # seconds, where it isn't
-KEPT: Final = 256  # events of a source that are known by their keys, for a day, here as in the outbox
-KEPT_US: Final = 86_400_000_000
+KEPT_S: Final = 86_400  # that an event is known by its key; what is neither durable nor at C5 is known beyond
+UNSETTLED_MAX: Final = 4096  # of those, though; a store that takes no more records ends it long before
 QUESTIONS: Final = (300.0, 60)  # of a source that make no record: a minute, and at once
 SLOW: Final = 0.25  # seconds that whoever is refused waits for his answer
 STRANGER: Final = 1.0  # … and who isn't known
@@ -51,10 +51,11 @@ UNKNOWN, CHATTERS = "device.unauthenticated", "device.chattering"
 class _Event:
     """An event of a source, and how far its record has come."""
 
+    type: str
     digest: bytes
-    at_us: int
     place: Place
     identity: str
+    until: float  # by the monotonic clock: the other one may be set meanwhile
     stage: int = 0
     asked: bool = False  # a request for it is being answered
     told: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,6 +69,7 @@ class _Source:
         self.events: dict[int, _Event] = {}  # by number, oldest first
         self.buckets: dict[str, Bucket] = {}  # by type
         self.questions = Bucket(*QUESTIONS, now)
+        self.retries = Bucket(*QUESTIONS, now)  # a box that asks for stages must not use up its tries
         self.heard_at: float | None = None
         self.counts: Counter[str] = Counter()
 
@@ -105,7 +107,9 @@ class Local:
                 lane = LANE_NAMES[one.lane]
                 identity = f"{gateway}/{one.epoch.hex()}/{lane}/{one.sequence}"
                 place = one.lane, one.ordinal, one.sequence
-                event = _Event(one.raised.digest, one.raised.at_us, place, identity, one.stage)
+                left = KEPT_S - (clock.now_us() - one.raised.at_us) / 1e6
+                until = clock.monotonic() + min(left, KEPT_S)
+                event = _Event(one.raised.type, one.raised.digest, place, identity, until, one.stage)
                 self._keep(own, one.raised.number, event)
 
     def __contains__(self, name: object) -> bool:
@@ -117,6 +121,10 @@ class Local:
     def count(self, what: str) -> None:
         """Count what never became a request."""
         self.counts[what] += 1
+
+    def knows(self, names: tuple[str, ...]) -> bool:
+        """Whether the names of a certificate are those of a source."""
+        return isinstance(identify((own.source for own in self._sources.values()), None, names), Source)
 
     def refuse(self, request: Request, names: tuple[str, ...], address: str) -> Response | None:
         """Refuse who isn't known and what isn't here, before a body is read."""
@@ -193,7 +201,7 @@ class Local:
             return problem(
                 409, "a request with this Idempotency-Key is being answered", {"retry-after": "1"}, slow=SLOW
             )
-        elif (refused := self._too_often(own, own.questions, "questions")) is not None:
+        elif (refused := self._too_often(own, own.retries, "repeated requests")) is not None:
             return refused
         return await self._durable(own, event)
 
@@ -206,7 +214,6 @@ class Local:
         if (refused := self._too_often(own, bucket, type_)) is not None:
             self._tell(CHATTERS, name)
             return refused
-        at_us = self._clock.now_us()
         said = Event(
             type_,
             name,
@@ -215,14 +222,14 @@ class Local:
             own.source.position,
             {"age_ms": happening.age_ms, **(happening.data or {})},
         )
-        raised = Raised(name, number, happening.digest, at_us)
+        raised = Raised(name, type_, number, happening.digest, self._clock.now_us())
         signed = self._recorder.record(said, stored=partial(self._stage, name, number, STORED), raised=raised)
         if signed is None:
             return self._no(own, "no room", _not_stored())
         own.counts["accepted"] += 1
         log.info("source %s: %s", name, type_)
         place = signed.record.lane, self._recorder.ordinal, signed.record.sequence
-        event = _Event(happening.digest, at_us, place, signed.record.identity)
+        event = _Event(type_, happening.digest, place, signed.record.identity, now + KEPT_S)
         self._keep(own, number, event)
         self.presses.happened(name, number, type_)
         return event
@@ -242,7 +249,7 @@ class Local:
     def _known(self, own: _Source, number: int) -> _Event | None:
         """Return the event of this number; after a day the same key is another event."""
         event = own.events.get(number)
-        if event is not None and event.stage and event.at_us < self._clock.now_us() - KEPT_US:
+        if event is not None and event.stage and event.until < self._clock.monotonic():
             self._forget(own, number)
             return None
         return event
@@ -253,8 +260,13 @@ class Local:
             event.told.set()
         if event.stage < RECEIVED:
             self._awaited.add(event.place, (own.source.name, number))
-        if len(own.events) > KEPT:
-            self._forget(own, next(iter(own.events)))
+        same = [(known, one.stage) for known, one in own.events.items() if one.type == event.type]
+        if len(same) > RAISED_KEPT:
+            settled = next((known for known, stage in same if stage), None)
+            if settled is not None:
+                self._forget(own, settled)
+            elif len(same) > UNSETTLED_MAX:
+                self._forget(own, same[0][0])
 
     def _forget(self, own: _Source, number: int) -> None:
         self._awaited.forget(own.events.pop(number).place)

@@ -23,14 +23,13 @@ from gateway.delivery.schedule import Schedule
 from gateway.delivery.timing import LATE
 from gateway.errors import LinkError
 from gateway.event import LANE_NAMES, Lane
-from gateway.signing.record import SYNCHRONISED
 from gateway.tasks import said
 from gateway.tasks.announce import REFUSAL, SLOTS, Announcer, States
 from gateway.text import _
 from gateway.topics import CENTRE, CENTRE_CERTIFICATES
 
 if TYPE_CHECKING:
-    from gateway.clock import Timekeeper
+    from gateway.clock import Judge
     from gateway.mqtt import Connection, Message
     from gateway.tasks.store import Store
 
@@ -97,7 +96,7 @@ class Path:
         schedule: Schedule,
         watch: CentreWatch,
         store: "Store",
-        clock: "Timekeeper",
+        clock: "Judge",
         random: Callable[[], float],
         cloud_events: bool,
         confirmed_by_broker: bool,
@@ -287,8 +286,8 @@ class Path:
 
     def alive(self, name: str, time_us: int, now: float) -> None:
         """Note a sign of C5's life, unless it is a recording."""
-        known_us = self._clock.now_us() if self._clock.quality()[0] in SYNCHRONISED else None
-        restored = self.watch.heartbeat(name, time_us, now, known_us)
+        now_us, synchronised = self._clock.firm()
+        restored = self.watch.heartbeat(name, time_us, now, now_us if synchronised else None)
         if self.watch.heard_at != now:
             return
         if restored is not None:

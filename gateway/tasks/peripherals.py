@@ -7,10 +7,13 @@ and its supply are troubles that stand. Peripherals keep changes for a panel tha
 asked how things are now afterwards, or the past would be told after the present.
 
 What a peripheral is to show and to switch is kept here and told anew at each connection: one that comes back from a
-power cut, and one that a killed gateway left on, is off within a poll unless it is to be on.
+power cut, and one that a killed gateway left on, is off within a poll unless it is to be on. An output that is on is
+told so again every `RENEWED` seconds, for where it can it goes off by itself soon after the last time; to be off is
+told until it is done.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,6 +52,8 @@ log = logging.getLogger(__name__)
 LED, BUZZER = "led", "buzzer"
 DOUBLED_FOR: Final = 600.0  # seconds for which a second answer to one question is shown
 
+RENEWED: Final = 10.0  # seconds after which an output that is on is told again: well within `sensing.osdp.ON_S`
+
 Ended = Callable[[str | None], None]
 
 
@@ -63,10 +68,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output's number, and for how many seconds it may be on."""
+    """An output's number, and for how many seconds it may be on; None: until told."""
 
     number: int
-    max_on_s: float
+    max_on_s: float | None
 
 
 @dataclass(slots=True)
@@ -87,8 +92,10 @@ class Peripheral:
     levels: dict[str, bool] = field(default_factory=dict)  # of its inputs, in this connection
     changes: dict[str, int] = field(default_factory=dict)
     fewer: int | None = None  # inputs than the settings name
+    untold: bool = False  # it was asked how its inputs are, and didn't say
     local: LocalReport | None = None
-    off_at: dict[str, float] = field(default_factory=dict)  # outputs that are to be on, and until when
+    off_at: dict[str, float] = field(default_factory=dict)  # outputs that are on as far as we know, and until when
+    renew_at: dict[str, float] = field(default_factory=dict)  # and when they are told again
     lit: Lamp = Lamp.OFF
     identify_until: float | None = None
     doubled: int = 0
@@ -134,26 +141,30 @@ class Peripherals:
     def live(self, name: str, now: float) -> None:
         """It is connected, again."""
         own = self._all[name]
-        self._back(own, now)
-        own.fault = None
         own.levels.clear()
-        order = partial(self._bus(own).order, name)
         for output, one in own.outputs.items():
-            order(SetOutput(one.number, output in own.off_at))
+            if now < own.off_at.get(output, now):
+                self._bus(own).order(name, SetOutput(one.number, on=True))
+            else:
+                self._off(own, output)
         if own.indicator:
-            order(Show(own.lit))
+            self._bus(own).order(name, Show(own.lit if own.identify_until is None else Lamp.FAST))
 
     def settled(self, name: str) -> None:
         """It has told what it had kept: what it says now is how it is."""
         own = self._all[name]
         if own.inputs:
-            self._bus(own).order(name, AskInputs())
+            own.untold = False
+            self._bus(own).order(name, AskInputs(), partial(self._asked, own))
         self._bus(own).order(name, AskLocal())
 
+    def _asked(self, own: Peripheral, _wrong: str | None) -> None:
+        own.untold = not own.levels and own.fewer is None  # whatever it has answered
+
     def heard(self, name: str, now: float) -> None:
-        """It has answered."""
+        """It has answered, and its connection holds."""
         own = self._all[name]
-        own.heard_at = now
+        self._back(own, now)
         doubled = self._bus(own).links[name].counts["doubled"]
         if doubled > own.doubled:
             own.doubled, own.doubled_at = doubled, now
@@ -163,7 +174,7 @@ class Peripherals:
         if noted is not None:
             silent = noted if own.silent_since is None else round(now - own.silent_since)
             self._standing.end(self._event(own, "device.restored", {"silent_s": silent}), "device.lost")
-        own.lost, own.silent_since, own.heard_at = False, None, now
+        own.lost, own.fault, own.silent_since, own.heard_at = False, None, None, now
 
     def failed(self, name: str, fault: LinkFault, now: float, *, lost: bool) -> None:
         """It is not live."""
@@ -223,9 +234,8 @@ class Peripherals:
         name, _slash, what = output.partition("/")
         own = self._all[name]
         if what == LED:
-            own.lit = Lamp(order.pattern)
-            if own.identify_until is None:
-                self._bus(own).order(name, Show(own.lit))
+            own.lit, own.identify_until = Lamp(order.pattern), None  # a press matters more
+            self._bus(own).order(name, Show(own.lit))
         else:
             self._bus(own).order(name, Sound(order.pattern is not Pattern.OFF))
 
@@ -244,12 +254,35 @@ class Peripherals:
         if found is None:
             ended(f"{name} has no output of this name; its outputs: {', '.join(own.outputs) or 'none'}")
             return
-        if not self._bus(own).order(name, SetOutput(found.number, on), ended):
+        told = self._on(own, output, seconds, ended) if on else self._off(own, output, ended)
+        if not told:
             ended(self._absent(own))
-        elif on:
-            own.off_at[output] = self._now() + min(seconds or found.max_on_s, found.max_on_s)
-        else:
-            own.off_at.pop(output, None)
+
+    def _on(self, own: Peripheral, output: str, seconds: float | None, ended: Ended) -> bool:
+        now, one = self._now(), own.outputs[output]
+        until = now + min(limit for limit in (seconds, one.max_on_s, math.inf) if limit is not None)
+
+        def done(wrong: str | None) -> None:
+            if wrong is not None and own.off_at.get(output) == until:
+                del own.off_at[output]  # if it may be on all the same, a connection begins, and it is told to be off
+            ended(wrong)
+
+        if not self._bus(own).order(own.name, SetOutput(one.number, on=True), done):
+            return False
+        own.off_at[output], own.renew_at[output] = until, now + RENEWED
+        return True
+
+    def _off(self, own: Peripheral, output: str, ended: Ended = lambda _wrong: None) -> bool:
+        """Have it be off: now, or as soon as it can be told."""
+        if output in own.off_at:
+            own.off_at[output] = min(own.off_at[output], self._now())
+
+        def done(wrong: str | None) -> None:
+            if wrong is None and own.off_at.get(output, math.inf) <= self._now():
+                del own.off_at[output]
+            ended(wrong)
+
+        return self._bus(own).order(own.name, SetOutput(own.outputs[output].number, on=False), done)
 
     def _absent(self, own: Peripheral) -> str:
         return f"{own.name}: {self.trouble(own.name) or 'it is not connected'}"
@@ -258,9 +291,12 @@ class Peripherals:
         """Switch off what has been on for as long as it should be; tell what there was no room for."""
         self.inputs.tick(clock)
         for own in self._all.values():
-            for output in [name for name, at in own.off_at.items() if now >= at]:
-                del own.off_at[output]
-                self._bus(own).order(own.name, SetOutput(own.outputs[output].number, on=False))
+            for output, until in tuple(own.off_at.items()):
+                if now >= until:
+                    self._off(own, output)
+                elif now >= own.renew_at[output]:
+                    own.renew_at[output] = now + RENEWED
+                    self._bus(own).order(own.name, SetOutput(own.outputs[output].number, on=True))
             if own.identify_until is not None and now >= own.identify_until:
                 own.identify_until = None
                 self._bus(own).order(own.name, Show(own.lit))
@@ -278,9 +314,9 @@ class Peripherals:
             "port": own.port,
             "address": own.address,
             "live": link.live,
-            "installed": bool(link.keys.known),
-            "installing": link.installing_until is not None,
-            "installation": link.installed,
+            "installed": link.keys.key is not None,
+            "installing": link.installing(now),
+            "installation": link.installation(now),
             "heard_s": None if own.heard_at is None else round(now - own.heard_at, 1),
             "tampered": own.local is not None and own.local.tampered,
             "unpowered": own.local is not None and own.local.unpowered,
@@ -295,7 +331,7 @@ class Peripherals:
                 for one, given in own.inputs.items()
             ],
             "outputs": [{"name": one, "on": one in own.off_at} for one in own.outputs],
-            "counts": {what: link.counts[what] for what in ("answers", "silent", "garbled", "doubled")},
+            "counts": {what: link.counts[what] for what in ("answers", "silent", "garbled", "doubled", "forged")},
             "lost": own.lost,
             "trouble": self.trouble(name),
         }
@@ -304,14 +340,18 @@ class Peripherals:
         """Return what is wrong with a peripheral, in words."""
         own = self._all[name]
         link = self._bus(own).links[name]
-        if link.installing_until is not None:
+        if link.installing(self._now()):
             return _("it is being installed: its default key is accepted, and nothing of it is believed yet")
-        if not link.keys.known:
+        if link.unreadable is not None:
+            return link.unreadable
+        if link.keys.key is None:
             return _("it has no key yet and is not heard: c5-gateway peripheral install {name}").format(name=name)
         if own.lost and own.fault is not None:
             return explained(own.fault)
         if own.doubled_at is not None and self._now() < own.doubled_at + DOUBLED_FOR:
             return _("two peripherals answer at its address: give each an address of its own")
+        if own.untold:
+            return _("it does not say how its inputs are: a press may not be heard. Is it a model with inputs?")
         if own.fewer is not None:
             return _("it has only {count} inputs, and the settings name more").format(count=own.fewer)
         return None

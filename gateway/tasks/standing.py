@@ -7,7 +7,7 @@ What died beside its commit is not known after the start: such a trouble is told
 a record (`keep`) are what a device is like: how often it is heard, whether it judges its battery.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from gateway.delivery.item import Note
@@ -25,6 +25,7 @@ class Standing:
         self._recorder = recorder
         self._store = store
         self._values: dict[str, dict[str, int]] = {}  # by source
+        self.withheld: Container[str] = ()  # sources of which nothing new is told yet
         for note in notes:
             if note.value is not None:
                 self._values.setdefault(note.source, {})[note.what] = note.value
@@ -41,7 +42,9 @@ class Standing:
     def begin(self, event: Event, value: int = 0, trouble: str = "") -> bool:
         """Tell a trouble, unless it is told; return whether it is now. One of several of a type is named."""
         trouble = trouble or event.type
-        return self.value(event.source, trouble) is not None or self._tell(event, trouble, value)
+        return self.value(event.source, trouble) is not None or (
+            event.source not in self.withheld and self._tell(event, trouble, value)
+        )
 
     def end(self, event: Event, trouble: str) -> bool:
         """Tell a trouble's end, if its beginning was told; return whether nothing of it is left to be told."""
@@ -49,7 +52,8 @@ class Standing:
 
     def say(self, event: Event) -> bool:
         """Tell what has no end; return whether there was room."""
-        return self._store.room(Lane.STATUS) and self._recorder.record(event) is not None
+        room = event.source not in self.withheld and self._store.room(Lane.STATUS)
+        return room and self._recorder.record(event) is not None
 
     def keep(self, source: str, what: str, value: int | None) -> None:
         """Note something without a record: it is durable soon."""

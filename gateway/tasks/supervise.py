@@ -76,16 +76,16 @@ class Supervise:
         self._faults: dict[str, dict[str, str]] = {}  # by port: who says that it is lost, and why
         self._unsettled: set[str] = set()  # ports of which C5 is to be told
         self._leaving: dict[str, str] = {}  # sources that are no more, by whom: C5 is to be told
+        self._standing.withheld = self._leaving  # its end would end what a new one of that name has told before it
 
     # What is supervised.
 
-    def watch(self, devices: Mapping[str, "Device"], commanded: str | None = None) -> None:
-        """Supervise these, and no others; of each that goes C5 is told, unless C5 itself has `commanded` it."""
+    def watch(self, devices: Mapping[str, "Device"]) -> None:
+        """Supervise these, and no others; of each that goes C5 is told."""
         now = self._now()
         for gone in self._watched.keys() - devices.keys():
             self._forget(gone)
-            if gone != commanded:
-                self._leave(gone, TECHNICIAN)
+            self._leave(gone, TECHNICIAN)
         for device in devices.values():
             known = self._watched.get(device.id)
             if known is not None and known.device.key == device.key:
@@ -101,7 +101,7 @@ class Supervise:
     def revoked(self, device: str) -> None:
         """A device was revoked while the service was down; another may have its id now."""
         self._standing.forget(device)
-        self._leaving[device] = TECHNICIAN
+        self._leave(device, TECHNICIAN)  # now, for the transaction in which the store forgets it
 
     def _forget(self, device: str) -> None:
         del self._watched[device]
@@ -198,17 +198,34 @@ class Supervise:
             told = self._standing.end(Event("port.restored", port, data=data), "port.lost")
         (self._unsettled.discard if told else self._unsettled.add)(port)
 
-    def gone(self, configured: Container[str]) -> None:
-        """End what was told of sources that the settings name no more: it would be a trouble for ever."""
-        for source in self._standing.sources:
+    def gone(self, configured: Container[str], local: Iterable[str] = ()) -> None:
+        """End what was told of sources that the settings name no more: it would be a trouble for ever.
+
+        What `local` ones have told is their own, and not noted here.
+        """
+        for source in (*self._standing.sources, *local):
             if source not in self._watched and source not in configured:
                 log.info("%s is configured no more: what was told of it ends", source)
                 self._leaving.setdefault(source, SETTINGS)
 
     def _leave(self, source: str, by: str) -> None:
-        """Have C5 know that a source is no more, and with it whatever was wrong with it; later, if there is no room."""
+        """Have C5 know that a source is no more, and with it whatever was wrong with it; later, if there is no room.
+
+        A port says so by its restorals, which end all that there was of it (wire.md, section 2 "Vocabulary").
+        """
+        ends = {
+            "port.lost": Event("port.restored", source, data={"port": source}),
+            "radio.jammed": Event("radio.cleared", source, data={"port": source, "noise": 0}),
+        }
+        ended = [
+            self._standing.end(event, what)
+            for what, event in ends.items()
+            if self._standing.value(source, what) is not None
+        ]
         data = {"name": "device.revoke", "commander": by, "outcome": "done", "device": source}
-        if self._standing.leave(Event("command.executed", self._gateway, data=data), source):
+        if (ended and source not in self._standing.sources) or (
+            all(ended) and self._standing.leave(Event("command.executed", self._gateway, data=data), source)
+        ):
             self._leaving.pop(source, None)
         else:
             self._leaving[source] = by
@@ -218,6 +235,8 @@ class Supervise:
     def tick(self) -> None:
         """Look at what is due."""
         now = self._now()
+        for source, by in tuple(self._leaving.items()):
+            self._leave(source, by)
         for lost in self._supervision.tick(now):
             watched = self._watched[lost.device]
             event = self._event("device.lost", watched, {"silent_s": round(lost.silent_s)})
@@ -226,8 +245,6 @@ class Supervise:
                 self._supervision.told(lost, now)
         for port in tuple(self._unsettled):
             self._settle(port)
-        for source, by in tuple(self._leaving.items()):
-            self._leave(source, by)
         for port, noise in self._noise.items():
             self._judge(port, noise, now)
         for device in tuple(self._chattering):

@@ -56,21 +56,19 @@ async def judge(
     if not applied.on_trial:
         return
     until = clock.monotonic() + seconds
-    while not heard():
-        if clock.monotonic() >= until:
-            log.warning("C5 was not heard for %d s under the settings it has applied: those before come back", seconds)
-            await _insist(beside, applied.fall_back)
-            restart("settings")
-            return
-        await asyncio.sleep(LOOK)
-    await _insist(beside, applied.keep)
-    log.info("C5 is heard under the settings it has applied: they stay")
-
-
-async def _insist(beside: Callable[[Callable[[], None]], Awaitable[None]], act: Callable[[], None]) -> None:
     while True:
         try:
-            return await beside(act)
+            if heard():
+                await beside(applied.keep)
+                log.info("C5 is heard under the settings it has applied: they stay")
+                return
+            if clock.monotonic() >= until:
+                await beside(applied.fall_back)
+                log.warning("C5 was not heard for %d s under its settings: those before come back", seconds)
+                restart("settings")
+                return
         except StoreError as error:
             log.warning("the settings on trial: %s. %s", error.what, error.hint)
-        await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY)  # and C5 may be heard meanwhile
+        else:
+            await asyncio.sleep(LOOK)

@@ -28,7 +28,7 @@ from gateway.tasks.path import Dial, Path
 from gateway.tasks.said import Self
 
 if TYPE_CHECKING:
-    from gateway.clock import Timekeeper
+    from gateway.clock import Judge
     from gateway.mqtt import Message
     from gateway.tasks.recorder import Recorder
     from gateway.tasks.store import Store
@@ -61,7 +61,7 @@ class Uplink:
         speakers: Speakers,
         profile: int,
         ordinals: Mapping[bytes, int],
-        clock: "Timekeeper",
+        clock: "Judge",
         random: Callable[[], float],
         alarms_everywhere: bool = False,
         cloud_events: bool = False,

@@ -188,7 +188,7 @@ def requests(data: bytes) -> None:
         registry=Registry(_home() / "devices.json"),
         intake=_Intake(),
         works=works,
-        supervise=SimpleNamespace(watch=lambda _devices, _commanded: None),
+        supervise=SimpleNamespace(watch=lambda _devices: None),
         outbox=SimpleNamespace(
             forget=lambda _device: None, salvager=SimpleNamespace(begin=lambda _file: None, progress=None, busy=False)
         ),

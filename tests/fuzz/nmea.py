@@ -60,8 +60,8 @@ def means(found: Sequence[Said]) -> None:
         assert said.latitude is None or -90 <= said.latitude <= 90
         assert said.longitude is None or -180 <= said.longitude <= 180
         assert (said.latitude is None) == (said.longitude is None)
-        assert said.second is None or 0 <= said.second < 86_400
-        assert said.day is None or 1980 <= said.day.year <= 9999
+        assert said.second is None or 0 <= said.second <= 86_400
+        assert said.day is None or 1980 <= said.day.year < 2100
         assert said.hdop is None or 0 < said.hdop < 1e6
         fix = receiver.said(said, float(number))
         if said.utc_us is not None:

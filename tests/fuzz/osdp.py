@@ -14,16 +14,15 @@ from firmware_sim.osdp import Peripheral
 from gateway.drivers.osdp import Panel
 from gateway.sensing.osdp import (
     CRC_START,
+    SECURED,
     AskInputs,
     AskLocal,
     Frame,
     Frames,
-    Heard,
     Lamp,
     SetOutput,
     Show,
     allowed,
-    proven,
 )
 from tests.fuzz.target import CUT, Target, parts
 
@@ -81,11 +80,14 @@ def panel(data: bytes) -> None:
             end.submit(ORDERS[turn % len(ORDERS)])
         asked = end.ask()
         if not asked:
+            live = end.live
             end.restart()
             asked = end.ask()
+            assert asked or live, "it asks nothing any more"
         if not asked:
             return  # it waits, by the clock
         (question,) = Frames().feed(asked)
+        assert question.address == 1, "it asks another"
         line.sent = b""
         line.to_boards(asked)
         real = Frames().feed(line.sent)
@@ -94,7 +96,7 @@ def panel(data: bytes) -> None:
         if not given or not allowed(given[0], question.code, secure=end.live):
             return  # it is kept from libosdp, which waits, by the clock
         end.answer(answer)
-        believed = end.live and proven(Heard(question.code, given[0].code))
+        believed = end.live and given[0].block in SECURED
         assert ours or not believed, "connected without the key"
         if forged:
             assert not believed, "a forged answer was believed"
@@ -137,6 +139,9 @@ def _answers() -> Sequence[bytes]:
         CUT.join([*true, b"x\x03\x01", b"t"]),
         CUT.join([b"o\x00" + SEEDS[0][5:-2], b"o\x00" + SEEDS[1][5:-2], b"o\x08" + SEEDS[2][5:-2], b"t"]),
         CUT.join(b"r" + frame for frame in SEEDS),
+        CUT.join([b"o\x00\x54\x09\x80\x25\x00\x00", b"t", b"t"]),  # another address
+        CUT.join([b"t", b"o\x00\x46\x09\x01\x01\x0a\x01\x00", b"t"]),  # room for one byte
+        CUT.join([b"r" + _checked(bytes.fromhex("538108000479")), b"t"]),  # busy
     ]
 
 

@@ -109,6 +109,7 @@ def test_settings_from_afar_are_in_force_after_a_restart_and_taken_back_where_c5
             status, printed, _ = await world.gateway.command("check", "--json")
             found = {finding["what"]: finding for finding in json.loads(printed)["findings"]}
             assert "log.level" in found["settings"]["text"]
+            assert found["service"]["text"] == "running", "and by no other settings than these"
 
             settings.write_text('[gateway]\nagency = "elsewhere"\n[delivery]\nprofile = 3\n')
             status, cut_off = await command(world, BOSS, "config.apply", f"toml=@{settings}")

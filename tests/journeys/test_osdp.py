@@ -149,6 +149,7 @@ def test_a_peripheral_is_installed_pressed_acknowledged_switched_and_no_longer_b
             key = gate.key.hex()
             assert not any(gate.key in frame.raw for frame in heard)
             assert key not in json.dumps(await world.ask())
+            assert "other settings" not in (await world.gateway.command("check"))[1]
             assert key not in world.gateway.log
             kept = world.gateway.state_dir / FOLDER / "gate"
             assert (kept.stat().st_mode & 0o777, kept.read_text()) == (0o600, f"{key}\n\n")

@@ -79,6 +79,11 @@ class Cabinet:
         for number, file in enumerate(files):
             self.link(f"proc/{pid}/fd/{number + 3}", file)
 
+    def take(self, socket: str) -> None:
+        """Have a program take the adapter in this socket from the kernel, as brltty does."""
+        (self.root / "sys/bus/usb/drivers/usbfs").mkdir(parents=True, exist_ok=True)
+        self.link(f"sys/devices/usb1/{socket}/{socket}:1.0/driver", "sys/bus/usb/drivers/usbfs")
+
 
 @contextmanager
 def talker(said: bytes = b"") -> Iterator[str]:

@@ -36,15 +36,19 @@ class Clock:
 
     now: float = 1000.0
     source: int = 2
+    deceived_us: int = 0  # by which satellites are ahead
 
     def monotonic(self) -> float:
         return self.now
 
     def now_us(self) -> int:
-        return NOW_US + round((self.now - 1000.0) * 1e6)
+        return self.firm()[0] + self.deceived_us
 
     def quality(self) -> tuple[int, int]:
         return self.source, 5
+
+    def firm(self) -> tuple[int, bool]:
+        return NOW_US + round((self.now - 1000.0) * 1e6), self.source == 2
 
 
 @dataclass(frozen=True)

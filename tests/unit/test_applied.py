@@ -176,6 +176,71 @@ def test_the_first_that_is_applied_falls_back_to_the_technician_s_file_alone(fil
     assert (loaded.sha256, loaded.keys, loaded.refused, loaded.on_trial) == (None, (), None, False)
 
 
+def test_what_is_applied_while_a_trial_ends_is_on_trial_itself(file: Path) -> None:
+    applied.load(file).apply('[gateway]\nsite = "first"\n')
+    running = applied.load(file)
+    running.apply('[gateway]\nsite = "typo"\n')
+    running.keep()  # C5 was heard under the first
+    loaded = applied.load(file)
+    assert (loaded.settings.gateway.site, loaded.on_trial) == ("typo", True)
+    running.fall_back()  # nor would the end of the first's time end the next one's
+    assert applied.load(file) == loaded
+
+
+def test_what_a_technician_deletes_does_not_come_back(file: Path) -> None:
+    for text in ('[gateway]\nagency = "first"\n', '[gateway]\nagency = "typo"\n'):
+        applied.load(file).apply(text)
+        if "first" in text:
+            applied.load(file).keep()
+    running = applied.load(file)
+    (file.parent / "state" / applied.FILE).unlink()
+    running.fall_back()
+    loaded = applied.load(file)
+    assert (loaded.settings.gateway.agency, loaded.on_trial) == ("senafront", False)
+    loaded.apply('[gateway]\nagency = "third"\n')
+    applied.load(file).fall_back()
+    assert applied.load(file).settings.gateway.agency == "senafront", "what was there before, not what was deleted"
+
+
+def test_what_the_disk_did_not_take_leaves_nothing_on_trial(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    applied.load(file).apply(OVER)
+    applied.load(file).keep()
+    replace = applied._replace
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == applied.FILE:
+            raise OSError(28, "No space left on device")
+        replace(path, content)
+
+    monkeypatch.setattr(applied, "_replace", full)
+    with pytest.raises(StoreError):
+        applied.load(file).apply('[gateway]\nagency = "next"\n')
+    assert not applied.load(file).on_trial
+
+
+def test_what_is_refused_stands_no_trial(file: Path) -> None:
+    applied.load(file).apply("[outbox]\nalarm_reserve_mb = 100")
+    file.write_text(BASE + "[outbox]\nmax_mb = 90\n")
+    refused = applied.load(file)
+    assert not refused.on_trial
+    refused.keep()
+    file.write_text(BASE)
+    assert applied.load(file).on_trial, "it goes together again, and C5 was never heard under it"
+
+
+def test_a_disk_that_can_t_be_read_stands_no_trial_and_stops_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied.load(file).apply(OVER)
+    loaded = applied.load(file)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "stat", fail)
+    assert not loaded.on_trial
+
+
 def test_a_disk_that_refuses_leaves_settings_on_trial(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     applied.load(file).apply(OVER)
 

@@ -35,7 +35,22 @@ def test_records_of_a_gateway_that_wakes_up_in_1970_carry_the_floor_and_its_sour
     assert field.instead() == datetime(2027, 1, 14, 8, 0, 2, 500_000, tzinfo=UTC)
     machine.off_us, machine.source = 0, 2
     assert occurred(0) == (NOW_US + 2_500_000, Clock(2, 5, 2500))
-    assert field.instead() is None
+    assert (field.instead(), field.firm()) == (None, (NOW_US + 2_500_000, True))
+
+
+def test_satellites_sign_records_and_judge_nothing() -> None:
+    machine = FakeClock(source=1)
+    field = FieldClock(machine, NOW_US - DAY_US, LEAST, MOST)
+    told_us = NOW_US + 400 * DAY_US
+    field.satellites = lambda _now: (told_us, 386)
+    assert EpochClock(field).occurred(0) == (told_us, Clock(3, 386, 0))
+    assert (field.instead(), field.firm()) == (None, (NOW_US, False)), "a battery's clock that is right stays right"
+    dead = Unset(source=0)
+    field = FieldClock(dead, NOW_US - DAY_US, LEAST, MOST)
+    field.satellites = lambda _now: (told_us, 386)
+    assert field.judged().us == told_us
+    assert field.instead() == datetime(2027, 1, 14, 8, 0, tzinfo=UTC), "the floor allows TLS after a boot in 1970"
+    assert field.firm() == (NOW_US - DAY_US, False)
 
 
 def test_what_the_kernel_has_stamped_carries_the_kernel_s_time_to_the_microsecond() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.cli import gnss as shown
 from gateway.clock import EpochClock, FieldClock
+from gateway.event import Lane
 from gateway.gnss import Gnss
 from gateway.sensing.fix import Said
 from gateway.signing.record import Clock
@@ -72,7 +73,7 @@ class Site:
         self.field = FieldClock(self.machine, NOW_US - 86_400_000_000, LEAST, MOST)
         self.gnss = Gnss(_load(folder, WHOLE + PORT + extra), World(clock=self.machine))
         self.gnss.tell(self.field)
-        recorder: Any = SimpleNamespace(position=None)
+        recorder: Any = SimpleNamespace(position=None, ordinal=2)
         self.gnss.wire(recorder, cast("Any", Store()), cast("Any", None), ())
 
     def says(self, seconds: int, off_s: int = 0, day: date = date(2027, 1, 15)) -> None:
@@ -89,10 +90,10 @@ def test_records_of_a_gateway_that_wakes_up_in_1970_carry_the_time_of_satellites
     site.says(30)
     assert occurred(0) == (NOW_US - 86_400_000_000 + 30_000_000, Clock(1, UNKNOWN, 30_000))
     site.says(10)
-    assert occurred(500) == (NOW_US + 39_500_000, Clock(3, 925, 39_500))
-    assert site.field.instead() == datetime(2027, 1, 15, 8, 0, 40, tzinfo=UTC), "TLS goes by it too"
+    assert occurred(500) == (NOW_US + 39_500_000, Clock(3, 1341, 39_500))
+    assert site.field.instead() == datetime(2027, 1, 14, 8, 0, 40, tzinfo=UTC), "TLS goes by the floor"
     site.machine.now += 3600
-    assert occurred(0) == (NOW_US + 3_640_000_000, Clock(3, 1285, 3_640_000))
+    assert occurred(0) == (NOW_US + 3_640_000_000, Clock(3, 1701, 3_640_000))
     site.machine.off_us, site.machine.source = 0, 2
     assert occurred(0) == (NOW_US + 3_640_000_000, Clock(2, 5, 3_640_000))
     assert site.gnss.troubles == [
@@ -112,12 +113,17 @@ def test_a_receiver_whose_time_is_not_wanted_tells_none(tmp_path: Path) -> None:
     [
         (
             date(2007, 6, 1),
-            "it shows a time that is over: its firmware may be too old to count the weeks (rollover), "
-            "or it is deceived",
+            (
+                "it shows a time that is over: its firmware may be too old to count the weeks (rollover), "
+                "or it is deceived"
+            ),
         ),
         (
             date(2031, 1, 15),
-            "it shows a time after the end of this gateway's certificates: is it deceived (spoofing)?",
+            (
+                "it shows a time after the end of this gateway's certificates: have these expired, "
+                "or is it deceived (spoofing)?"
+            ),
         ),
     ],
 )
@@ -136,7 +142,7 @@ def test_a_receiver_that_disagrees_with_a_time_server_is_a_trouble_and_the_serve
     apart = "it shows another time than the clock that was synchronised: is it deceived (spoofing)?"
     assert site.gnss.troubles == [f"the time of receiver gps is not believed: {apart}"]
     assert site.gnss.glance()["gnss"][0]["clock"] == {
-        "time": "2027-01-15T09:00:40Z", "uncertainty_ms": 925, "machine_ahead_ms": -3_600_000, "jumps": 0,
+        "time": "2027-01-15T09:00:40Z", "uncertainty_ms": 1341, "machine_ahead_ms": -3_600_000, "jumps": 0,
         "unbelieved": apart,
     }  # fmt: skip
 
@@ -145,9 +151,50 @@ def test_a_jump_is_a_trouble_and_the_time_goes_on(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.says(40)
     site.says(40, off_s=7200)
-    assert (site.field.now_us(), site.field.quality()) == (NOW_US + 80_000_000, (3, 929))
+    assert (site.field.now_us(), site.field.quality()) == (NOW_US + 80_000_000, (3, 1345))
     jumped = "it jumped to another time, and time does not: is it deceived (spoofing) or disturbed?"
     assert site.gnss.troubles == [f"the time of receiver gps is not believed: {jumped}"]
+
+
+def test_the_leap_seconds_that_a_cold_receiver_learns_late_correct_the_time(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    for _ in range(700):
+        site.says(1, off_s=18)
+        site.field.judged()
+    assert (site.field.now_us(), site.field.quality()) == (NOW_US + 718_000_000, (3, 1341))
+    for _ in range(40):
+        site.says(1)
+        site.field.judged()
+    assert (site.field.now_us(), site.field.quality(), site.gnss.troubles) == (NOW_US + 740_000_000, (3, 1341), [])
+
+
+@pytest.mark.parametrize("day", [date(2007, 6, 1), date(2031, 1, 15)])
+def test_a_receiver_that_is_first_wrong_and_then_right_is_believed(tmp_path: Path, day: date) -> None:
+    site = Site(tmp_path)
+    for second in range(80):
+        site.says(1, day=day if second < 40 else date(2027, 1, 15))
+        site.field.judged()
+    assert (site.field.now_us(), site.field.quality(), site.gnss.troubles) == (NOW_US + 80_000_000, (3, 1341), [])
+
+
+def test_a_receiver_that_a_time_server_contradicted_is_believed_when_it_agrees(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.machine.off_us, site.machine.source = 0, 2
+    for second in range(80):
+        site.says(1, off_s=3600 if second < 40 else 0)
+        site.field.judged()
+    site.machine.off_us, site.machine.source = -NOW_US, 0
+    assert (site.field.now_us(), site.field.quality(), site.gnss.troubles) == (NOW_US + 80_000_000, (3, 1341), [])
+
+
+def test_an_operator_has_seen_an_alarm_or_there_is_nothing_to_be_seen(tmp_path: Path) -> None:
+    gnss = Site(tmp_path).gnss
+    assert gnss.acknowledged("gps", None) == "nothing"
+    newest = (Lane.ALARM, 2, 7)
+    stands: Any = SimpleNamespace(acknowledged=lambda record, now: (record, now) == (newest, 1000.0))
+    gnss.whereabouts = stands
+    assert gnss.acknowledged("gps", newest) == "now"
+    assert gnss.acknowledged("gps", (Lane.ALARM, 2, 6)) == "nothing"
 
 
 def test_status_shows_a_line_of_the_receiver(tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from certs.authority import Authority
 from gateway import applied, local_input, site
 from gateway.cli import local
 from gateway.clock import FieldClock
+from gateway.delivery.item import Raised, RaisedState
 from gateway.errors import SettingsError
+from gateway.event import Lane
 from gateway.local_input import LocalInput
 from gateway.signing.record import Clock as Quality
 from gateway.tasks.recorder import Recorder
@@ -104,12 +107,55 @@ def test_a_site_file_names_sources_that_there_are(tmp_path: Path) -> None:
     settings = _load(tmp_path, with_site)
     with pytest.raises(SettingsError, match=r"the site file .*site\.toml can't be read"):
         site.video(settings)
-    text = '[[camera]]\nname = "mast"\nurl = "rtsp://10.0.0.9/1"\n[[view]]\nsource = "analytics"\n'
+    text = '[[camera]]\nname = "mast"\n[[view]]\nsource = "analytics"\n'
     (tmp_path / "site.toml").write_text(text + 'shows = [{ camera = "mast" }]\n')
     assert site.video(settings) == {"analytics": ({"camera": "mast"},)}
     (tmp_path / "site.toml").write_text(text + 'shows = [{ camera = "sail" }]\n')
-    with pytest.raises(SettingsError, match=r"site\.toml, line 6: view\.shows: there is no \[\[camera\]\]"):
+    with pytest.raises(SettingsError, match=r"site\.toml, line 5: view\.shows: there is no \[\[camera\]\]"):
         site.video(settings)
+
+
+def test_a_mistake_in_the_site_file_stops_no_start_and_is_told(tmp_path: Path) -> None:
+    settings = _load(tmp_path, WHOLE.replace(GATEWAY, GATEWAY + 'site_file = "site.toml"\n'))
+    (tmp_path / "site.toml").write_text("[[camera")
+    cameras, (told,) = site.video_or_none(settings)
+    assert cameras == {}
+    assert told.startswith(f"no alarm has its cameras, everything else goes on: {tmp_path}/site.toml is not TOML")
+
+
+def test_tokens_that_can_not_be_sent_or_that_two_sources_have_are_told(tmp_path: Path) -> None:
+    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+    other = SOURCE.replace('"analytics"', '"other"').replace("token_file", "token_sha256").replace(
+        "analytics.token", digest)  # fmt: skip
+    settings = _load(tmp_path, WHOLE + PORT + SOURCE + other)
+    token = tmp_path / "analytics.token"
+    token.touch(0o600)
+    token.write_text("p@ssw0rd! " * 4)
+    assert list(local_input.sources(settings)[1]) == ["analytics"]
+    token.write_text(TOKEN)
+    _sources, wrong = local_input.sources(settings)
+    assert sorted(wrong) == ["analytics", "other"]
+    assert wrong["other"] == "other and analytics have the same token, and neither is heard by it"
+
+
+def test_under_c5_s_own_authority_only_a_source_s_certificate_is_one(tmp_path: Path) -> None:
+    own, other = (Authority.create(tmp_path / name).trust_anchors for name in ("pki", "other"))
+    tables = (
+        WHOLE
+        + PORT
+        + ANCHORS.replace("anchors.pem", "clients.pem")
+        + HELP
+        + HELP.replace('"help"', '"box"').replace("urn:c5:source:help", "pa-dar-0017")
+    )
+    settings = _load(tmp_path, tables)
+    settings.identity.trust_anchors.write_bytes(own.read_bytes())
+    for anchors, certificates, told in (
+        (own.read_bytes() + other.read_bytes(), ["urn:c5:source:help", None], ["box"]),
+        (other.read_bytes(), ["urn:c5:source:help", "pa-dar-0017"], []),
+    ):
+        (tmp_path / "clients.pem").write_bytes(anchors)
+        found, wrong = local_input.sources(settings)
+        assert ([one.certificate for one in found], list(wrong)) == (certificates, told)
 
 
 @pytest.mark.parametrize("over", ["[gateway]\nsite_file = '/etc/shadow'\n", PORT, "[local_input]\nport = 9443\n"])
@@ -126,8 +172,17 @@ def test_a_gateway_without_local_input_never_loads_its_library() -> None:
 def test_the_port_is_shown_with_its_troubles_and_its_sources(tmp_path: Path) -> None:
     settings = _load(tmp_path, WHOLE + PORT + SOURCE)
     side = LocalInput(settings, World())
-    clock = Clock()
-    side.begin((), FieldClock(clock, None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)))
+    clock, forgotten = Clock(), list[str]()
+    known = [
+        RaisedState(Raised(name, "panic.pressed", 7, b"d" * 16, 0), Lane.ALARM, 1, 1, bytes(8), 2)
+        for name in ("analytics", "gone")
+    ]
+    side.begin(
+        known,
+        FieldClock(clock, None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)),
+        forgotten.append,
+    )
+    assert (forgotten, side.gone) == (["gone"], frozenset({"gone"}))
     recorder = Recorder({}, 1, Store(), lambda *_: (0, Quality(0, 0, 0)), None)
     told: list[tuple[str, str]] = []
 

@@ -25,7 +25,10 @@ def test_a_line_and_a_peripheral_are_what_the_settings_say(tmp_path: Path) -> No
     assert (gate.name, gate.port, gate.address, gate.indicator) == ("gate", "gates", 1, False)
     (given,), (siren,) = gate.input, gate.output
     assert (given.name, given.number, given.on, given.off, given.inverted) == ("panic", 0, "panic.pressed", None, False)
-    assert (siren.name, siren.number, siren.kind, siren.max_on_s) == ("siren", 0, "siren", 300)
+    assert (siren.name, siren.number, siren.kind, siren.longest_s) == ("siren", 0, "siren", 300)
+    light = SIREN.replace('kind = "siren"', 'kind = "led"')
+    (light_table,) = _load(tmp_path, WHOLE + LINE + GATE + light).peripheral[0].output
+    assert light_table.longest_s is None
     assert settings.names >= {"gates", "gate", "panic"}
 
 

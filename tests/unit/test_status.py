@@ -31,7 +31,7 @@ class Gateway:
             enrol=lambda device: self.heard.update({device.id: device}),
         )
         self.outbox = SimpleNamespace(forget=lambda _device: None)
-        self.supervise = SimpleNamespace(watch=lambda _devices, _commanded: None)
+        self.supervise = SimpleNamespace(watch=lambda _devices: None)
 
     async def beside(self, call: Callable[..., Any], *args: Any) -> Any:
         if call != self.registry.devices:

@@ -94,7 +94,7 @@ def test_satellites_tell_the_time_where_the_machine_does_not_and_leave_the_floor
     now_us = STORED + 5 * 86_400_000_000
     assert field.judge(unset(BOOT, 100.0), (now_us, 925)) == Judged(now_us, 3, 925, doubted=True)
     near = now_us + 59_000_000
-    assert field.judge(unset(near, 101.0), (now_us + 1_000_000, 925)).doubted is False, "it does for certificates"
+    assert field.judge(unset(near, 101.0), (now_us + 1_000_000, 925)).doubted is False
     assert field.floor_us(101.0) == STORED + 1_000_000, "who deceives a receiver must not outlive a restart"
     assert field.unbelieved is None
 
@@ -142,9 +142,27 @@ def test_satellites_that_disagree_with_the_clock_that_was_synchronised_are_not_b
     assert field.unbelieved == "apart"
 
 
-def test_a_jump_of_satellites_alone_is_not_believed() -> None:
+def test_whether_satellites_jump_is_theirs_to_say_and_what_they_told_last_is_carried_on() -> None:
     field = wall()
-    field.judge(unset(BOOT, 100.0), (STORED + 10, 925))
-    judged = field.judge(unset(BOOT, 101.0), (STORED + 3_600_000_000, 925))
-    assert (judged.us, judged.source, field.unbelieved) == (STORED + 1_000_010, 1, "apart")
-    assert field.judge(unset(BOOT, 102.0), (STORED + 2_000_010, 925)).source == 3
+    field.judge(unset(BOOT, 100.0), (STORED + 18_000_000, 925))
+    assert field.judge(unset(BOOT, 101.0), (STORED + 1_000_000, 925)) == Judged(
+        STORED + 1_000_000, 3, 925, doubted=True
+    )
+    assert field.judge(unset(BOOT, 102.0)) == Judged(STORED + 2_000_000, 1, UNKNOWN, doubted=True)
+
+
+def test_what_satellites_tell_judges_nothing() -> None:
+    field = wall()
+    told = (STORED + 60 * 86_400_000_000, 925)
+    assert field.judge(unset(BOOT, 100.0), told).source == 3
+    assert field.firm(unset(BOOT, 101.0)) == Judged(STORED + 1_000_000, 1, UNKNOWN, doubted=True)
+    battery = Reading(STORED + 5_000_000, 1, UNKNOWN, 102.0)
+    assert field.judge(battery, told).source == 3
+    assert field.firm(battery) == Judged(STORED + 5_000_000, 1, UNKNOWN, doubted=False)
+
+
+def test_a_synchronised_clock_ends_what_satellites_told() -> None:
+    field = wall()
+    field.judge(unset(BOOT, 100.0), (STORED + 3_600_000_000, 925))
+    field.judge(Reading(STORED, 2, 40, 101.0))
+    assert field.judge(unset(STORED + 1_000_000, 102.0)) == Judged(STORED + 1_000_000, 0, UNKNOWN, doubted=False)

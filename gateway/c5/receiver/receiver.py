@@ -292,7 +292,7 @@ class Receiver:
                 self._forget_at = now + FORGET_EVERY
                 self._await(self._ledger.forget(self._wall()), lambda _: None, _Waiting(), "")
             self._flush()
-            self._report(self._centre.reports.drain())
+            self._report()
             for index, sink in enumerate(self._sinks):
                 trouble = sink.trouble
                 if trouble != self._sink_troubles.get(index):
@@ -310,9 +310,15 @@ class Receiver:
         line.publish(f"{CENTRE_CERTIFICATES}/{self._centre.name}", self._certificates, retain=True)
         line.publish(*self._centre.heartbeat(self._wall()))
 
-    def _report(self, tallies: Sequence[Tally]) -> None:
+    async def report(self) -> None:
+        """Write down what was reported until now. Raises StoreError."""
+        if (written := self._report()) is not None:
+            await asyncio.shield(written)
+
+    def _report(self) -> asyncio.Future[None] | None:
+        tallies = self._centre.reports.drain()
         if not tallies:
-            return
+            return None
         written = self._ledger.report(tallies, self._wall())
         self._await(written, lambda _: None, _Waiting(), "")
         written.add_done_callback(partial(self._unwritten, tallies))
@@ -323,6 +329,7 @@ class Receiver:
             self._logged.add(key) if report.open and new else self._logged.discard(key)
             level = logging.WARNING if report.open and new else logging.DEBUG if report.open else logging.INFO
             log.log(level, "%s %s: %s", report.type, report.gateway or "-", report.text)
+        return written
 
     def _unwritten(self, tallies: Sequence[Tally], written: asyncio.Future[None]) -> None:
         """Keep in mind what the disk didn't take: a trouble that ended must not stay open for ever."""

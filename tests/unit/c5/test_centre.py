@@ -146,6 +146,22 @@ def test_lost_and_receipted_records_of_a_reported_clone_are_not_believed(centre:
     assert len(batch.declared) == 1, "believed again"
 
 
+def test_a_clone_that_goes_on_is_counted_until_it_is_settled(centre: Centre, gateway: Gateway) -> None:
+    learn(centre, gateway)
+    after = Gateway(gateway.own, NEXT_EPOCH, before=gateway)
+
+    def say(which: Gateway, second: int) -> list[tuple[bool, int]]:
+        at = NOON_US + second * 1_000_000
+        tell(centre, which, which.state(time_us=at), float(second), at)
+        tallies = centre.reports.drain()
+        return [(tally.report.open, tally.count) for tally in tallies if tally.report.type == "gateway.cloned"]
+
+    assert [say(gateway, 0), say(after, 10), say(gateway, 20), say(gateway, 21)] == [[], [], [(True, 1)], [(True, 1)]]
+    assert centre.settle(gateway.name, "settled") == 1
+    assert [tally.report.open for tally in centre.reports.drain()] == [False]
+    assert say(gateway, 22) == [(True, 1)]
+
+
 def test_a_record_in_another_gateways_topic_is_refused_and_nothing_changes(
     site: Site, centre: Centre, gateway: Gateway
 ) -> None:

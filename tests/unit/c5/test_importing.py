@@ -77,7 +77,7 @@ class House:
             wall=lambda: NOON_US,
             random=lambda: 0.5,
         )
-        desk.hear = receiver.hear
+        desk.hear, desk.report = receiver.hear, receiver.report
         self.centre.restore(await ledger.load(), loop.time())
         self.give = desk.give
         judging = loop.create_task(receiver.judge())
@@ -360,15 +360,16 @@ def test_what_an_operator_has_settled_stays_settled_and_says_who_has(site: Site,
         twin = Gateway(gateway.own, EPOCH[:4] + b"twin", before=gateway)
         await wired(twin, {ALARM: [], STATUS: [twin.started()], TELEMETRY: []})(house)
 
-    async def settle(house: House) -> tuple[Given, Given]:
+    async def settle(house: House) -> tuple[Given, Given, list[Any]]:
         text = b"settled by ana: the old card was in a drawer"
         async with importing._running(house.folder) as give:
-            return await give("settle/pa-dar-0017", text), await give("settle/pa-dar-0018", text)
+            given = await give("settle/pa-dar-0017", text)
+            return given, await give("settle/pa-dar-0018", text), house.table(found)
 
     house.run(meet)
     assert [open_ for _text, open_ in house.table(found)] == [1]
-    assert house.run(settle) == (Given(1, 0, 0), Given(0, 0, 0)), "after C5's restart"
-    assert house.table(found) == [("settled by ana: the old card was in a drawer", 0)]
+    settled = [("settled by ana: the old card was in a drawer", 0)]
+    assert house.run(settle) == (Given(1, 0, 0), Given(0, 0, 0), settled), "after C5's restart; durable when answered"
     assert house.run(settle)[0] == Given(0, 0, 0)
 
 

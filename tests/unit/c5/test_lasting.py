@@ -7,6 +7,7 @@ import pytest
 
 from gateway.c5.centre import Centre
 from gateway.c5.epochs import Epoch
+from gateway.c5.lasting import NO_KEY, OF_ONE_MAX
 from gateway.c5.values import Remember, Snapshot
 from gateway.event import Lane
 from tests.unit.c5.kit import EPOCH, NEXT_EPOCH, NOON_US, Gateway, Site, give, learn, tell
@@ -25,7 +26,8 @@ def happen(centre: Centre, gateway: Gateway, *types: str, data: Mapping[str, Any
     give(centre, gateway, Lane.STATUS, [gateway.record(Lane.STATUS, type_, data=data) for type_ in types])
 
 
-LOST = ("device.lost", "0c500042: nothing is heard of it: a press there would not be heard", True)
+REVOKED = {"name": "device.revoke", "device": "0c500042", "outcome": "done"}
+LOST = ("device.lost", "0c500042: nothing is heard of it: what is pressed or measured there does not arrive", True)
 FOUND = ("device.lost", "0c500042: it has ended", False)
 
 
@@ -39,6 +41,29 @@ def test_a_lost_device_is_a_trouble_until_it_is_heard(centre: Centre, gateway: G
     assert told(centre) == [FOUND]
     happen(centre, gateway, "device.restored", "device.chattering")
     assert told(centre) == []
+
+
+def test_a_peripheral_without_its_key_is_told_from_a_dead_one(centre: Centre, gateway: Gateway) -> None:
+    learn(centre, gateway)
+    happen(centre, gateway, "device.lost", data={"silent_s": 5, "fault": "key"})
+    (lost,) = told(centre)
+    assert lost[1] == f"0c500042: {NO_KEY}"
+
+
+def test_of_one_source_so_many_troubles_are_held_and_what_it_says_besides_makes_no_other(
+    centre: Centre, gateway: Gateway
+) -> None:
+    learn(centre, gateway)
+    for number in range(3):
+        happen(centre, gateway, "battery.low", data={"age_ms": 0, "limit": number})
+    assert told(centre) == [("battery.low", "0c500042: its battery is low", True)]
+    happen(centre, gateway, "battery.restored")
+    assert told(centre) == [("battery.low", "0c500042: it has ended", False)]
+    for number in range(OF_ONE_MAX + 3):
+        happen(centre, gateway, "threshold.exceeded", data={"quantity": "level_m", "limit": number})
+    assert len(told(centre)) == OF_ONE_MAX
+    give(centre, gateway, Lane.STATUS, [gateway.record(Lane.STATUS, "port.lost", source="radio")])
+    assert len(told(centre)) == 1, "another source's is held"
 
 
 def test_a_record_that_comes_late_changes_nothing(centre: Centre, gateway: Gateway) -> None:
@@ -59,18 +84,29 @@ def test_a_record_that_comes_late_changes_nothing(centre: Centre, gateway: Gatew
 def test_a_device_that_c5_revokes_is_lost_no_more(centre: Centre, gateway: Gateway) -> None:
     learn(centre, gateway)
     happen(centre, gateway, "device.lost")
-    happen(centre, gateway, "command.executed", data={"name": "device.revoke", "device": "0c500043"})
+    happen(centre, gateway, "command.executed", data=REVOKED | {"device": "0c500043"})
+    happen(centre, gateway, "command.executed", data=REVOKED | {"outcome": "failed"})
     assert told(centre) == [LOST]
-    happen(centre, gateway, "command.executed", data={"name": "device.revoke", "device": "0c500042"})
+    happen(centre, gateway, "command.executed", data=REVOKED)
     assert told(centre) == [FOUND]
 
 
 def test_a_revocation_that_comes_late_ends_nothing_that_began_after_it(centre: Centre, gateway: Gateway) -> None:
     learn(centre, gateway)
-    revoked = gateway.record(Lane.STATUS, "command.executed", data={"name": "device.revoke", "device": "0c500042"})
+    revoked = gateway.record(Lane.STATUS, "command.executed", data=REVOKED)
     happen(centre, gateway, "device.lost")  # enrolled anew, and lost
     give(centre, gateway, Lane.STATUS, [revoked])
     assert told(centre) == [LOST]
+
+
+def test_what_began_before_a_revocation_and_comes_after_it_lasts_for_nobody(centre: Centre, gateway: Gateway) -> None:
+    learn(centre, gateway)
+    lost = gateway.record(Lane.STATUS, "device.lost")
+    happen(centre, gateway, "command.executed", data=REVOKED)
+    give(centre, gateway, Lane.STATUS, [lost])
+    assert told(centre) == []
+    happen(centre, gateway, "device.lost")
+    assert told(centre) == [LOST], "another one under its number"
 
 
 def test_room_on_the_disk_ends_no_damage_and_each_quantity_ends_alone(centre: Centre, gateway: Gateway) -> None:

@@ -69,6 +69,8 @@ def test_a_gateways_https_port_and_a_source_have_no_signing_key_and_a_source_its
     ]
     assert [str(name.value) for name in names[0]] == ["192.168.1.1", "tower.example"]
     assert names[1].get_values_for_type(x509.UniformResourceIdentifier) == ["urn:c5:source:help-east"]
+    subject = chain(source.tls_certificate)[0].subject
+    assert subject.get_attributes_for_oid(NameOID.COMMON_NAME) == [], "by that a broker would let it in"
     certificates = chain(source.tls_certificate)
     ders = tuple(one.public_bytes(Encoding.DER) for one in certificates)
     assert not isinstance(judge(ders, Anchors.load(authority.trust_anchors.read_bytes()), AT), Identity)
@@ -172,6 +174,8 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         ("gateway", "c5-a", ["localhost"], 1, "has no host names"),
         ("broker", "c5-a", ["ñandú.example"], 1, "not a host name"),
         ("broker", "c5-a", ["https://c5.example"], 1, "not a host name"),
+        ("source", "c5-b", [], 1, "c5-b is the name of a gateway already"),
+        ("commander", "c5-b", [], 1, "c5-b is the name of a gateway already"),
         ("gateway", "c5-a", [], 0, "for 0 days"),
         ("gateway", "c5-a", [], 3653, "for 3653 days"),
     ],
@@ -180,6 +184,7 @@ def test_what_can_not_be_issued_leaves_nothing_behind(
     tmp_path: Path, *, role: Role, name: str, hosts: list[str], days: int, what: str
 ) -> None:
     authority = Authority.create(tmp_path, at=AT)
+    authority.issue("gateway", "c5-b", at=AT)
     before = modes(tmp_path)
     with pytest.raises(CertificateError, match=what):
         authority.issue(role, name, hosts=hosts, days=days, at=AT)

@@ -24,7 +24,10 @@ ONE: dict[str, Any] = {
 
 
 def test_status_shows_each_with_its_inputs_and_outputs() -> None:
-    lost = ONE | {"name": "west", "trouble": "it answers, but not with its key", "inputs": [], "outputs": []}
+    lost = ONE | {
+        "name": "west", "live": False, "trouble": "it answers, but not with its key", "outputs": [],
+        "inputs": [{"name": "west-panic", "active": False, "on": "panic.pressed"}],
+    }  # fmt: skip
     found = {"osdp": [{"name": "gates", "trouble": None}], "peripherals": [ONE, lost]}
     assert list(peripherals.shown(found)) == [
         "gates      OSDP, open",
@@ -33,13 +36,27 @@ def test_status_shows_each_with_its_inputs_and_outputs() -> None:
         "  door       –, door.opened",
         "  siren      off",
         "west       it answers, but not with its key",
+        "  west-panic –, panic.pressed",
     ]
     assert list(peripherals.beside(found)) == [
         ("port gates", None, "open"),
         ("peripheral gate", None, "connected by its own key, its supply is gone"),
-        ("peripheral west", "it answers, but not with its key", "connected by its own key, its supply is gone"),
+        ("peripheral west", "it answers, but not with its key", "not connected yet, its supply is gone"),
     ]
     assert peripherals.told(lost) == "peripheral west (address 1 on gates): it answers, but not with its key"
+
+
+def test_install_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ONE | {"live": False, "installing": False, "installation": ""}  # it has its key, and never connects by it
+    monkeypatch.setattr(peripherals, "ask", lambda _state_dir, _request: {"peripherals": [own]})
+    monkeypatch.setattr(peripherals, "EVERY", 0.01)
+    monkeypatch.setattr(peripherals, "WAIT_S", 0.03)
+    _load(tmp_path, WHOLE + LINE + GATE)
+    with pytest.raises(C5Error, match="nothing is known of the installation of gate yet"):
+        peripherals.install(next(one for one in tmp_path.iterdir() if one.suffix == ".toml"), "gate")
+    assert "its default key is accepted" in capsys.readouterr().out
 
 
 def test_check_without_the_service_opens_the_line_and_looks_for_keys(tmp_path: Path) -> None:
@@ -50,6 +67,9 @@ def test_check_without_the_service_opens_the_line_and_looks_for_keys(tmp_path: P
     port, gate = peripherals.looked(settings)
     assert port == ("port gates", f"{tmp_path}/none is not there: is the adapter plugged in?", "opened")
     assert gate[1] == "it has no key yet and is not heard: c5-gateway peripheral install gate"
+    (state_dir / "osdp-keys").mkdir(parents=True)
+    (state_dir / "osdp-keys" / "gate").write_text("damaged")
+    assert "the key of gate can't be read: it is damaged" in (list(peripherals.looked(settings))[1][1] or "")
     KeyFiles(state_dir).write("gate", Keys(KEY))
     assert list(peripherals.looked(settings))[1] == ("peripheral gate", None, "it has its key")
 

@@ -66,6 +66,7 @@ def test_the_report_says_of_each_device_how_far_it_came() -> None:
     document: dict[str, Any] = {
         "gateway": {"id": "gw-1", "agency": "senafront", "site": "yaviza"}, "version": "1.0", "technician": "Eva",
         "began": "2026-11-22T04:00:00Z", "ended": "2026-11-22T04:10:00Z", "stopped": "the service isn't running",
+        "unknown": ["gate-panic"], "untried": ["analytics"],
         "devices": [
             {"id": "0c500001", "name": "lobby", "model": "PB-1", "type": "panic.pressed", "right": True,
              "stages_ms": {"1": 12, "2": 240, "3": 8000}},
@@ -83,9 +84,11 @@ def test_the_report_says_of_each_device_how_far_it_came() -> None:
         "MISSING 0c500002  PB-1: not pressed",
         "",
         "1 of 2 devices came as far as they must",
+        "Not tried: gate-panic. They are in the settings, and the running service doesn't know them: restart it",
+        "Not tried: analytics. Nobody presses them: have each raise an event, and look for it at C5",
         "It was cut short: the service isn't running",
     ]
-    document["devices"] = document["devices"][:1]
+    document |= {"devices": document["devices"][:1], "unknown": [], "untried": []}
     assert told(document)[-2] == "1 of 1 device came as far as it must"
 
 
@@ -99,6 +102,8 @@ class Service:
         self.looks = 0
         self.running = True
         self.devices = [device("0c500001")]
+        self.peripherals: list[dict[str, Any]] = []
+        self.sources: list[dict[str, Any]] = []
 
     def ask(self, _state_dir: Path, request: dict[str, Any]) -> dict[str, Any] | None:
         if not self.running:
@@ -108,7 +113,10 @@ class Service:
             self.clock.now += 60.0
             self.works.tick(self.clock.now)
             self.happens(self)
-            return {"devices": self.devices, "inputs": [], "maintenance": self.works.glance()}
+            return {
+                "devices": self.devices, "inputs": [], "peripherals": self.peripherals, "sources": self.sources,
+                "maintenance": self.works.glance(),
+            }  # fmt: skip
         done = self.works.by_hand(request["name"], request["arguments"])
         if done.outcome != "done":
             raise C5Error(done.text or "")
@@ -189,3 +197,55 @@ def test_maintenance_that_could_not_be_ended_is_said_to_go_on(monkeypatch: pytes
         "Maintenance could not be ended, and goes on for 3 minutes at most: "
         "the running service does not answer: timed out"
     )
+
+
+WIRED = """[[port]]
+name = "gates"
+driver = "osdp"
+device = "/dev/nothing"
+[[peripheral]]
+name = "gate"
+port = "gates"
+address = 1
+[[peripheral.input]]
+name = "gate-panic"
+number = 0
+on = "panic.pressed"
+[local_input]
+address = "127.0.0.1"
+certificate = "tls.pem"
+key = "tls.key"
+[[source]]
+name = "help"
+types = ["panic.pressed"]
+token_file = "help.token"
+[[source]]
+name = "analytics"
+types = ["intrusion.detected"]
+token_file = "analytics.token"
+"""
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_no_report_is_right_with_a_wired_button_or_a_help_point_that_was_not_tried(
+    monkeypatch: pytest.MonkeyPatch, settings: Path, *, known: bool
+) -> None:
+    settings.write_text(settings.read_text() + WIRED)
+
+    def happens(service: Service) -> None:
+        pressed_too = service.looks >= 3
+        pressed(service)
+        if known or service.looks > 1:  # what comes after the walk began is of the next one
+            last = device("", number=1 if pressed_too else None, s1=1, s2=2)["last_press"]
+            service.peripherals = [{"inputs": [{"name": "gate-panic", "last_press": last}]}]
+            service.sources = [{"name": name, "last_press": last} for name in ("help", "analytics")]
+        if service.looks == 1:
+            service.devices = [device("0c500001")]
+
+    assert walked(monkeypatch, settings, happens) == (known, None, [])
+    report = json.loads((settings.parent / "walked.json").read_text())
+    assert [(one["id"], one["model"], one["right"]) for one in report["devices"]] == [
+        ("0c500001", "PB-1", True),
+        *([("gate-panic", "OSDP", True), ("help", "HTTPS", True)] if known else []),
+    ]
+    assert (report["unknown"], report["untried"]) == ([] if known else ["gate-panic", "help"], ["analytics"])

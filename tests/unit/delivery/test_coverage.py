@@ -47,6 +47,17 @@ def test_what_was_declared_lost_and_is_found_is_covered_again_only_once_a_broker
     assert coverage.add([everything]) == [Run(Lane.ALARM, 1, 6, 6)]
 
 
+def test_what_was_found_before_a_restart_is_not_covered_after_it_until_a_broker_has_had_it() -> None:
+    everything = Run(Lane.ALARM, 1, 1, 9)
+    declared = [Declared(Run(Lane.ALARM, 1, 7, 7), (2, 1))]
+    coverage = Coverage([Run(Lane.ALARM, 1, 1, 3)], declared, lost=[Run(Lane.ALARM, 1, 3, 7)])  # 3 C5 was told of
+    assert coverage.left_of(everything) == [Run(Lane.ALARM, 1, 4, 6), Run(Lane.ALARM, 1, 8, 9)]
+    assert coverage.parted(everything)[1] == [Run(Lane.ALARM, 1, 3, 3), Run(Lane.ALARM, 1, 7, 7)]
+    assert coverage.add([everything]) == [Run(Lane.ALARM, 1, 8, 9)]
+    coverage.taken(Run(Lane.ALARM, 1, 4, 6))
+    assert coverage.add([everything]) == [Run(Lane.ALARM, 1, 4, 6)]
+
+
 def test_nothing_received_covers_nothing() -> None:
     assert _judge({Lane.ALARM: [(NOW, 0)]}) == Claim((), ())
 

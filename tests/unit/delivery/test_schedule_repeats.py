@@ -4,10 +4,22 @@ from itertools import pairwise
 
 import pytest
 
+from gateway.delivery.coverage import Coverage
 from gateway.delivery.item import Run
-from gateway.delivery.schedule import UNRECEIPTED_MAX
+from gateway.delivery.pace import Pace
+from gateway.delivery.schedule import UNRECEIPTED_MAX, Schedule
 from gateway.event import Lane
-from tests.unit.delivery.kit import ALARM, STATUS, a_connection, an_item, batches_sent, read_all, runs_sent, some_items
+from tests.unit.delivery.kit import (
+    ALARM,
+    STATUS,
+    WIDE,
+    a_connection,
+    an_item,
+    batches_sent,
+    read_all,
+    runs_sent,
+    some_items,
+)
 
 
 def test_nothing_is_sent_twice_on_one_connection_while_its_receipt_may_still_come() -> None:
@@ -282,3 +294,19 @@ def test_an_alarm_that_nobody_was_subscribed_to_waits_for_a_subscriber_and_not_f
     for batch in batches_sent(schedule):
         schedule.acknowledged(batch, 10.0, heard=False)
     assert schedule.unanswered(110.0) == 0.0
+
+
+def test_what_was_lost_and_found_is_not_had_by_a_broker_that_has_nobody_to_give_it_to() -> None:
+    found = Run(ALARM, 1, 1, 1)
+    coverage = Coverage(lost=[found])
+    schedule = Schedule(coverage, Pace(start=WIDE))
+    schedule.connected(20)
+    read_all(schedule, some_items(ALARM, 1, 1))
+    (batch,) = batches_sent(schedule)
+    schedule.acknowledged(batch, 10.0, heard=False)
+    assert schedule.receipted([found]) == [], "C5 says so since it was told that this is lost"
+    schedule.tick(12.0)
+    read_all(schedule, some_items(ALARM, 1, 1))
+    (batch,) = batches_sent(schedule)
+    schedule.acknowledged(batch, 12.0)
+    assert schedule.receipted([found]) == [found]

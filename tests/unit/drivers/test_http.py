@@ -2,7 +2,19 @@
 
 import pytest
 
-from gateway.drivers.http import ALL_MAX, BODY_MAX, HEAD_MAX, READ, Bad, Conversation, Head, More, Over, Whole
+from gateway.drivers.http import (
+    ALL_MAX,
+    BODY_MAX,
+    HEAD_MAX,
+    READ,
+    READS_MAX,
+    Bad,
+    Conversation,
+    Head,
+    More,
+    Over,
+    Whole,
+)
 from gateway.sensing.asked import Request, answer, problem
 
 HEADERS = b"Host: a\r\nAuthorization: Bearer x\r\n"
@@ -71,7 +83,7 @@ def test_requests_are_heard_however_they_are_cut(
     assert said.count(b"HTTP/1.1 404 Not Found\r\n") == len(heard)
 
 
-@pytest.mark.parametrize("step", [READ, 1])
+@pytest.mark.parametrize("step", [READ, 32])
 @pytest.mark.parametrize(
     ("data", "status"),
     [
@@ -84,6 +96,8 @@ def test_requests_are_heard_however_they_are_cut(
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"GET / HTTP/9.1\r\nHost: a\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"%d" % (BODY_MAX + 1) + b"\r\n\r\n", 413),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"x" * 4096 + b"\r\n"
@@ -98,6 +112,13 @@ def test_what_is_too_much_or_no_http_is_refused_and_ends_the_connection(data: by
     assert b"connection: close\r\n" in said
     assert b"h11" not in said
     assert b"server:" not in said.lower()
+
+
+def test_a_request_that_comes_byte_by_byte_costs_so_many_turns_and_no_more() -> None:
+    _whole, refused, _said, open_ = talk(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * (READS_MAX - 32), 1)
+    assert (refused, open_) == ([], True)
+    _whole, refused, _said, open_ = talk(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * READS_MAX, 1)
+    assert (refused, open_) == ([413], False)
 
 
 @pytest.mark.parametrize("cut", range(1, len(POST)))

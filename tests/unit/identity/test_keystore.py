@@ -24,8 +24,8 @@ from gateway.identity.keystore import (
     load_anchors,
     load_identity,
     load_revocations,
-    read_private,
     read_tls,
+    read_token,
     validity,
 )
 
@@ -72,8 +72,8 @@ def test_a_key_that_others_can_reach_is_refused_with_the_command_that_mends_it(i
     error = refused(issued)
     assert error.what == f"{issued.signing_key} is a private key and others can reach it (mode {mode:04o})"
     assert error.hint == f"run: chmod 600 {issued.signing_key}"
-    with pytest.raises(CertificateError, match="others can reach it"):
-        read_private(issued.signing_key)
+    with pytest.raises(CertificateError, match="is a token and others can reach it"):
+        read_token(issued.signing_key)
 
 
 def test_the_key_of_another_certificate_is_refused(issued: Issued) -> None:

@@ -211,6 +211,47 @@ def test_a_store_that_is_no_store_gives_nothing_and_stops_nothing(tmp_path: Path
     assert (start.start_count, start.heads, lost, told) == (1, {}, [], [None])
 
 
+def test_a_store_that_can_t_be_opened_for_a_moment_is_tried_again_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(tmp_path, _history)
+    _damage(tmp_path, 1, bytes(PAGE))
+
+    async def after(life: Life) -> Any:
+        await life.salvaged()
+        return [place for place in await _here(life) if place[0] is ALARM]
+
+    opened = Path.open
+
+    def fails(path: Path, *given: Any, **named: Any) -> Any:
+        if path.name == ASIDE:
+            raise OSError(5, "Input/output error")
+        return opened(path, *given, **named)
+
+    monkeypatch.setattr(Path, "open", fails)
+    assert live_on(tmp_path, after) == []
+    monkeypatch.setattr(Path, "open", opened)
+    assert live(tmp_path, after, b"next") == [(ALARM, FIRST, number) for number in range(4, 10)]
+    assert not (tmp_path / ASIDE).exists()
+
+
+def test_a_file_of_which_we_make_nothing_keeps_us_from_no_other(tmp_path: Path) -> None:
+    live(tmp_path, _history)
+    _damage(tmp_path, 1, bytes(PAGE))
+    (tmp_path / "outbox-corrupt-20261121T010000Z.db").write_bytes(bytes(PAGE))
+
+    async def after(life: Life) -> Any:
+        def fails_once(*_: object) -> None:
+            life.box.salvager.on_taken = lambda _taken, _ordinals: None
+            raise KeyError("a mistake of ours")
+
+        life.box.salvager.on_taken = fails_once
+        await life.salvaged()
+        return [place for place in await _here(life) if place[0] is ALARM]
+
+    assert live_on(tmp_path, after) == [(ALARM, FIRST, number) for number in range(4, 10)]
+
+
 def test_records_of_another_gateway_or_key_are_left_where_they_are(tmp_path: Path) -> None:
     live(tmp_path, _history)
     _fold(tmp_path)
@@ -469,11 +510,14 @@ def test_what_was_declared_lost_and_is_found_after_all_waits_for_its_receipt_aga
     async def start(life: Life) -> Any:
         start = life.box.start
         receipted = [run for run in start.receipted if (run.lane, run.ordinal) == (ALARM, 1)]
+        life.box.receipted([Run(ALARM, 1, 5, 7)])  # C5 has them, by now
+        await life.record("panic.pressed", "0c500002", 3)
         return start.lost, receipted, [entry.run for entry in start.declared]
 
-    own = Run(ALARM, 1, 11, 11)
+    own, found = Run(ALARM, 1, 11, 11), Run(ALARM, 1, 5, 8)
     covered = [Run(ALARM, 1, 1, 3), own] if told else [Run(ALARM, 1, 1, 3)]
-    assert live(home, start, b"mid.") == ((own,), covered, [] if told else [own])
+    assert live(home, start, b"mid.") == ((found, own), covered, [] if told else [own])
+    assert live(home, start, b"next")[0] == (Run(ALARM, 1, 8, 8), own)
 
 
 def test_what_one_store_lacks_is_not_lost_while_another_is_still_to_be_salvaged(

@@ -47,11 +47,22 @@ def test_what_nobody_vouches_for_or_too_few_satellites_see_is_no_fix(said: Said)
     assert receiver.fix is None
 
 
-def test_a_quality_goes_for_the_positions_soon_after_it_and_no_longer() -> None:
+def test_a_quality_goes_for_the_positions_of_a_minute_and_without_one_none_is_good_any_more() -> None:
     receiver = Receiver()
-    receiver.said(replace(GRADE, satellites=3), 1.0)
-    assert receiver.said(HERE, 16.0) is None
-    assert receiver.said(replace(HERE, second=101.0), 16.1) == Fix(8.157, -77.69, None, 16.1)
+    receiver.said(GRADE, 1.0)
+    assert receiver.said(replace(HERE, second=160.0), 61.0) == Fix(8.157, -77.69, 4.5, 61.0)
+    assert receiver.said(replace(HERE, second=161.0), 61.1) is None
+    assert receiver.said(replace(GRADE, second=162.0, satellites=3, hdop=20.0), 62.0) is None
+    assert receiver.said(replace(HERE, second=190.0), 90.0) is None
+    assert receiver.said(replace(HERE, second=300.0), 200.0) is None, "it isn't the best for having said nothing"
+    assert receiver.said(replace(GRADE, second=301.0), 201.0) == Fix(8.157, -77.69, 4.5, 201.0)
+
+
+def test_a_receiver_that_hangs_and_repeats_itself_has_no_new_fix_however_long_it_does() -> None:
+    receiver = Receiver()
+    assert receiver.said(GRADE, 1.0) is not None
+    assert [receiver.said(GRADE, float(now)) for now in range(2, 200)] == [None] * 198
+    assert not receiver.fresh(100.0)
 
 
 def test_a_date_and_a_time_are_a_moment() -> None:

@@ -27,16 +27,19 @@ def reply(code: int, block: int | None = None, data: bytes = b"", sequence: int 
 
 def test_frames_are_found_among_marks_noise_and_what_is_cut_off() -> None:
     frames = Frames()
-    assert frames.feed(b"\x00\xff" + POLL_1 + IDENTITY[:9]) == [Frame(1, False, 0x61, None, False, POLL_1[1:])]
-    assert frames.feed(IDENTITY[9:] + b"\x53\x81") == [Frame(1, True, 0x45, None, False, IDENTITY)]
+    assert frames.feed(b"\x00\xff" + POLL_1 + IDENTITY[:9]) == [Frame(1, False, 0x61, None, b"\x00", POLL_1[1:])]
+    assert frames.feed(IDENTITY[9:] + b"\x53\x81") == [Frame(1, True, 0x45, None, IDENTITY[6:-2], IDENTITY)]
     assert frames.noise == 1
     assert frames.feed(CHALLENGE + BY_DEFAULT) == [
-        Frame(1, True, 0x76, 0x12, False, CHALLENGE),
-        Frame(1, True, 0x76, 0x12, True, BY_DEFAULT),
+        Frame(1, True, 0x76, 0x12, CHALLENGE[9:-2], CHALLENGE),
+        Frame(1, True, 0x76, 0x12, BY_DEFAULT[9:-2], BY_DEFAULT),
     ]
     assert frames.feed(IDENTITY[:9]) == []
     frames.clear()
     assert (frames.feed(IDENTITY[9:]), frames.noise) == ([], 11)
+    frames.clear()
+    assert not frames.damaged
+    assert (frames.feed(IDENTITY[:-1]), frames.noise, frames.damaged) == ([], 0, True), "it ended too early"
 
 
 def test_a_frame_with_one_wrong_bit_is_noise_and_the_next_is_found() -> None:
@@ -62,10 +65,17 @@ def test_no_bytes_are_too_strange_and_nothing_piles_up(chunks: list[bytes]) -> N
 @pytest.mark.parametrize(
     ("code", "block", "asked", "secure", "so"),
     [
+        (0x54, None, Asked.IDENTITY, False, False),  # libosdp would ask another address from then on
+        (0x54, 0x16, Asked.POLL, True, False),
+        (0x46, None, Asked.IDENTITY, False, False),
+        (0x79, None, Asked.IDENTITY, False, False),  # libosdp would lose count
+        (0x79, 0x16, Asked.POLL, True, False),
+        (0x49, 0x18, Asked.OUTPUT, True, False),
+        (0x41, 0x16, Asked.OUTPUT, True, True),
         (0x40, None, Asked.POLL, False, True),
         (0x40, None, Asked.POLL, True, False),  # in clear on a secure channel
         (0x41, None, Asked.POLL, True, True),  # it has lost the channel
-        (0x79, None, Asked.POLL, True, True),
+        (0x79, None, Asked.POLL, True, False),
         (0x40, None, Asked.KEYSET, True, True),  # libosdp: some forget the channel with the old key
         (0x40, 0x16, Asked.POLL, True, True),
         (0x49, 0x18, Asked.POLL, True, True),
@@ -82,6 +92,23 @@ def test_an_answer_is_allowed_only_where_its_security_block_may_be(
 ) -> None:
     (frame,) = Frames().feed(reply(code, block))
     assert allowed(frame, asked, secure=secure) is so
+
+
+@pytest.mark.parametrize(
+    ("code", "data", "asked", "so"),
+    [
+        (0x46, (9, 1, 1, 10, 1, 0), Asked.CAPABILITIES, False),  # room for one byte
+        (0x46, (9, 1, 1, 10, 127, 0), Asked.CAPABILITIES, False),
+        (0x46, (9, 1, 1, 10, 128, 0), Asked.CAPABILITIES, True),
+        (0x46, (10, 0, 1, 9, 1, 1), Asked.CAPABILITIES, True),
+        (0x46, (10, 0, 0), Asked.CAPABILITIES, True),  # it doesn't say
+        (0x41, (1,), Asked.POLL, False),  # a damaged question: asked again, and by a CRC
+        (0x41, (6,), Asked.POLL, True),
+    ],
+)
+def test_what_libosdp_would_be_lamed_by_is_kept_from_it(code: int, data: tuple[int, ...], asked: int, so: bool) -> None:
+    (frame,) = Frames().feed(reply(code, None, bytes(data)))
+    assert allowed(frame, asked, secure=False) is so
 
 
 def test_keys_say_nothing_of_themselves() -> None:
@@ -120,4 +147,4 @@ def test_a_dead_one_is_lost_after_three_questions_and_takes_a_twelfth_of_the_lin
     turns.hurry("dead", now)
     assert turns.next(now) is None, "an order doesn't hurry one that is silent"
     turns.answered("dead", now, more=False)
-    assert not turns.lost("dead")
+    assert not turns.failed("dead", now), "it begins anew"

@@ -26,6 +26,24 @@ UBX = b"$PUBX,41,1,0003,0003,9600,0*14\r\n"
 ACK = bytes.fromhex("5385080004400e8f")  # what libosdp's peripheral with address 5 replies
 REFUSED = bytes.fromhex("53850900044106c197")  # the same where a secure channel is enforced
 QUESTION = bytes.fromhex("010300000001840a")
+# The examples of functions 15, 16 and 23 in Modbus Application Protocol V1.1b3: 10 coils, two and three registers.
+COILS = bytes.fromhex("010f0013000a02cd01")
+COILS += crc16(COILS)
+REGISTERS = bytes.fromhex("0110000100020400 0a0102")
+REGISTERS += crc16(REGISTERS)
+BOTH = bytes.fromhex("011700030006000e00030600ff00ff00ff")
+BOTH += crc16(BOTH)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "gnss"),
+    [
+        (("GNGSV", "GNRMC"), True), (("BDZDA",), True), (("GPGGA",), True), (("AIVDM",), False), (("HCHDG",), False),
+        (("WIMWV", "WIXDR"), False), (("PGRMC",), False),
+    ],
+)  # fmt: skip
+def test_not_all_that_speaks_nmea_is_a_gnss_receiver(kinds: tuple[str, ...], *, gnss: bool) -> None:
+    assert NmeaHeard(9, kinds).gnss is gnss
 
 
 @pytest.mark.parametrize(
@@ -48,6 +66,10 @@ QUESTION = bytes.fromhex("010300000001840a")
         (ACK[:-1], Noise(7)),
         (QUESTION + b"\x01\x03\x02\x00\x07\xf9\x86" + QUESTION, ModbusHeard((1,))),
         (QUESTION, Noise(8)),
+        (COILS * 2, ModbusHeard((1,))),
+        (REGISTERS * 2, ModbusHeard((1,))),
+        (BOTH * 2, ModbusHeard((1,))),
+        (REGISTERS + BOTH, Noise(len(REGISTERS + BOTH))),
         (b"login: ", Noise(7)),
     ],
 )

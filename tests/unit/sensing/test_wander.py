@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from gateway.sensing.fix import Fix
-from gateway.sensing.wander import Learning, Place, Wander
+from gateway.sensing.wander import Learning, Place, Wander, middle
 
 TOWER = Place(8.157, -77.69)
 METRE = 1 / 111_195  # degrees of latitude
@@ -32,11 +32,36 @@ def test_a_fix_is_outside_only_where_its_own_inaccuracy_can_not_explain_it() -> 
     assert any(fixed(wander, 60, 200.0 + second, 5.0) for second in range(200))
 
 
-def test_two_fixes_with_an_outage_between_them_are_too_few() -> None:
+def test_an_outage_begins_the_time_anew_for_away_and_for_back() -> None:
     wander = Wander(TOWER, 50, 60)
-    assert not fixed(wander, 300, 0.0)
-    assert not fixed(wander, 300, 600.0)
-    assert [fixed(wander, 300, 600.0 + second) for second in range(1, 9)] == [False] * 7 + [True]
+    assert not any(fixed(wander, 150, float(second)) for second in range(9))
+    assert next(second for second in range(3600, 3700) if fixed(wander, 150, float(second))) == 3660
+    assert all(fixed(wander, 3, 3660.0 + second) for second in range(1, 10))
+    assert next(second for second in range(7200, 7300) if not fixed(wander, 3, float(second))) == 7260
+
+
+def test_a_receiver_that_speaks_each_ten_seconds_moves_too_with_ten_fixes() -> None:
+    wander = Wander(TOWER, 50, 60)
+    assert next(second for second in range(0, 200, 10) if fixed(wander, 150, float(second))) == 90
+
+
+def test_a_fix_that_decides_nothing_begins_nothing_anew() -> None:
+    wander = Wander(TOWER, 50, 60)
+    told = (second for second in range(200) if fixed(wander, 75, float(second), 27.5 if second % 50 == 49 else 5.0))
+    assert next(told) == 60
+
+
+def test_a_fix_of_unknown_accuracy_is_not_the_best() -> None:
+    wander = Wander(TOWER, 50, 60)
+    assert not any(fixed(wander, 74, float(second), None) for second in range(200))
+    assert any(fixed(wander, 76, 200.0 + second, None) for second in range(200))
+
+
+def test_the_middle_of_fixes_leaves_an_echo_out_and_holds_on_the_date_line() -> None:
+    fixes = [Fix(1.0, 179.9999 if number % 2 else -179.9999, 5.0, float(number)) for number in range(9)]
+    found = middle([*fixes, Fix(1.01, 179.99, 5.0, 9.0)])
+    assert found.latitude == pytest.approx(1.0)
+    assert abs(found.longitude) == pytest.approx(180.0, abs=1.1e-4)
 
 
 def test_back_is_well_inside_and_for_as_long() -> None:

@@ -36,6 +36,7 @@ def watched(
     happen: Callable[[Set, int], None],
     looks: int,
     satellites: Callable[[float], tuple[int, int] | None] = lambda _now: None,
+    room: Callable[[], bool] = lambda: True,
 ) -> tuple[list[int], list[Any]]:
     """Look so often, a second apart, with what happens before each; return what was kept and recorded."""
     kept: list[int] = []
@@ -44,6 +45,11 @@ def watched(
 
     async def keep(us: int) -> None:
         kept.append(us)
+
+    def record(type_: str, data: dict[str, Any]) -> bool:
+        if room():
+            recorded.append((type_, data))
+        return room()
 
     async def sleep(seconds: float) -> None:
         nonlocal look
@@ -56,7 +62,7 @@ def watched(
     async def run() -> None:
         field = FieldClock(machine, STORED, LEAST, MOST)
         field.satellites = satellites
-        await ClockWatch(field, keep, lambda type_, data: recorded.append((type_, data))).run()
+        await ClockWatch(field, keep, record).run()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clockwatch, "asyncio", SimpleNamespace(sleep=sleep))
@@ -110,7 +116,7 @@ def test_a_time_that_satellites_begin_to_tell_is_a_step_of_the_clock_that_is_gon
 
     kept, recorded = watched(machine, lambda _machine, _look: None, looks=12, satellites=satellites)
     assert recorded == [("clock.stepped", {"from_us": STORED + 3_000_000, "to_us": told_us + 3_000_000})]
-    assert kept == [STORED + 3_000_000, STORED + 12_000_000], "satellites move no floor"
+    assert kept == [STORED + 12_000_000], "satellites move no floor"
 
 
 def test_satellites_that_take_over_from_a_time_server_are_no_step() -> None:
@@ -123,4 +129,52 @@ def test_satellites_that_take_over_from_a_time_server_are_no_step() -> None:
     _kept, recorded = watched(
         machine, happen, looks=6, satellites=lambda now: (late_us + round((now - 1000.0) * 1e6), 925)
     )
+    assert recorded == []
+
+
+def test_another_time_of_satellites_is_a_step_too() -> None:
+    machine = Set(source=0)
+    machine.off_us = -NOW_US
+
+    def satellites(now: float) -> tuple[int, int]:
+        return NOW_US + round((now - 1000.0) * 1e6) + (0 if now >= 1003.0 else 18_000_000), 386
+
+    _kept, recorded = watched(machine, lambda _machine, _look: None, looks=6, satellites=satellites)
+    assert recorded == [("clock.stepped", {"from_us": NOW_US + 21_000_000, "to_us": NOW_US + 3_000_000})]
+
+
+def test_a_step_that_there_was_no_room_for_is_told_when_there_is_room() -> None:
+    def happen(machine: Set, look: int) -> None:
+        if look == 2:
+            machine.off_us, machine.source = 0, 2
+
+    machine = Set(source=0)
+    machine.off_us = -NOW_US
+    _kept, recorded = watched(machine, happen, looks=8, room=lambda: machine.now >= 1005.0)
+    assert recorded == [("clock.stepped", {"from_us": 2_000_000, "to_us": NOW_US + 2_000_000})]
+
+
+def test_a_time_server_after_satellites_sets_the_floor_on_disk_at_once() -> None:
+    def happen(machine: Set, look: int) -> None:
+        if look == 5:
+            machine.off_us, machine.source = 0, 2
+
+    machine = Set(source=0)
+    machine.off_us = -NOW_US
+    kept, _recorded = watched(
+        machine, happen, looks=8,
+        satellites=lambda now: (NOW_US + round((now - 1000.0) * 1e6), 386) if now >= 1002.0 else None,
+    )  # fmt: skip
+    assert kept == [NOW_US + 5_000_000, NOW_US + 8_000_000]
+
+
+def test_a_time_of_satellites_that_was_long_in_coming_is_not_compared() -> None:
+    machine = Set(source=0)
+
+    def satellites(now: float) -> tuple[int, int]:
+        told = NOW_US + round((now - 1000.0) * 1e6), 386
+        machine.now += 5.0 if 1002.0 <= now < 1003.0 else 0.0
+        return told
+
+    _kept, recorded = watched(machine, lambda _machine, _look: None, looks=6, satellites=satellites)
     assert recorded == []

@@ -33,6 +33,7 @@ from tests.support.memory import NOW_US, Clock, Holder, Store, read, settle
 EPOCH = bytes.fromhex("0000000201020304")
 OLD = bytes.fromhex("00000001ffffffff")
 ID = b"sixteen bytes id"
+TEN_YEARS_US = 315_360_000_000_000
 PING = Command("gw-1", ID, NOW_US, NOW_US + 30_000_000, "ping", EPOCH)
 
 
@@ -290,6 +291,13 @@ def test_expiry_is_judged_once_the_clock_was_synchronised_in_this_epoch(people: 
     life.clock.source = 0  # lost again: it was synchronised, and that counts
     life.give(replace(late, id=b"another id's 16."))
     assert [reply.outcome for reply in life.replies] == ["done", "rejected"]
+
+
+def test_a_receiver_of_satellites_that_is_deceived_keeps_no_commander_from_being_obeyed(people: People) -> None:
+    life = Life(people)
+    life.clock.source, life.clock.deceived_us = 3, TEN_YEARS_US
+    life.give(PING)
+    assert [reply.outcome for reply in life.replies] == ["done"]
 
 
 def test_rejections_are_recorded_at_most_once_a_minute_and_none_uncounted(people: People) -> None:

@@ -103,15 +103,62 @@ def test_after_a_restart_a_light_shows_what_has_become_of_the_last_press_and_goe
     assert (again.lights, again.inputs.stage("button")) == ([], 0), "of stages that were noted alone"
     lobby.receipt(1, 1)
     again = lobby.again()
-    assert again.lights == [STEADY]
+    assert again.lights == [], "a later press may have died with the power, and who made it is looking"
     assert again.inputs.acknowledged("button", (Lane.ALARM, 2, 2)) == "nothing", "the silent press"
     assert again.inputs.acknowledged("button", (Lane.ALARM, 2, 1)) == "now"
     assert again.inputs.acknowledged("button", (Lane.ALARM, 2, 1)) == "before"
     assert again.store.notes == [pressed("button", "panic.pressed", 2, 1, 3)[2]]
     again.press()
     assert again.inputs.at((Lane.ALARM, 3, 1)) == "button"
-    assert again.lights == [STEADY, STEADY, OFF], "of another press"
+    assert again.lights == [STEADY, OFF], "of another press"
     assert again.inputs.acknowledged("button", (Lane.ALARM, 2, 1)) == "nothing"
+
+
+class Shared(Lobby):
+    """A button and a door whose lane is another, with one light."""
+
+    def __init__(self, notes: tuple[Note, ...] = (), ordinal: int = 2) -> None:
+        super().__init__(notes=notes, ordinal=ordinal)
+        self.timers.clear()
+        self.inputs = Inputs(
+            [
+                (Contact("button", "panic.pressed", None, debounce=0.03, stuck_s=None), "light", None),
+                (Contact("door", "door.opened", None, debounce=0.03, stuck_s=None), "light", None),
+                (Contact("silent", "panic.silent", None, debounce=0.03, stuck_s=None), "light", None),
+            ],
+            self.recorder,
+            self.store,
+            self.clock,
+            lambda name, order: self.shown.append((name, order)),
+            later=lambda wait, call: self.timers.append((self.clock.now + wait, call)),
+            notes=notes,
+        )
+
+
+def test_a_light_of_several_inputs_shows_the_least_of_their_presses() -> None:
+    lobby = Shared()
+    lobby.press("silent")
+    lobby.press("door")
+    stored = lobby.store.entries[-1].stored
+    assert stored is not None
+    stored()
+    lobby.receipt(1, 9, Lane.STATUS)
+    assert lobby.lights == [OFF, SLOW, STEADY]
+    lobby.press()
+    stored = lobby.store.entries[-1].stored
+    assert stored is not None
+    stored()
+    assert lobby.lights[3:] == [OFF, SLOW]
+    assert lobby.inputs.acknowledged("door", (Lane.STATUS, 2, 1)) == "now"
+    assert lobby.lights[5:] == [SLOW], "the button's press is known here alone"
+    notes = {(note.source, note.what): note for entry in lobby.store.entries for note in entry.notes}
+    notes |= {(note.source, note.what): note for note in lobby.store.notes}
+    again = Shared(tuple(notes.values()), ordinal=3)
+    for _at, ready in again.timers:
+        ready()
+    assert again.lights == [SLOW]
+    again.receipt(1, 9)
+    assert again.lights == [SLOW, STEADY]
 
 
 def test_a_press_of_which_only_half_is_noted_or_that_meant_something_else_then_is_none() -> None:

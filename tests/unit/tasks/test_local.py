@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.delivery.item import Raised, RaisedState, Run
+from gateway.delivery.item import RAISED_KEPT, Raised, RaisedState, Run
 from gateway.event import Lane
 from gateway.local_event import read, schema
 from gateway.sensing.asked import Request, Response
@@ -161,8 +161,8 @@ def test_what_is_not_stored_in_time_is_503_and_the_next_try_finds_it(monkeypatch
 def test_what_was_raised_before_a_start_is_known_after_it() -> None:
     number, before = number_of("help", KEY), bytes.fromhex("0000000105060708")
     digest = read(b'{"type": "panic.pressed"}').digest  # type: ignore[union-attr]
-    kept = RaisedState(Raised("help", number, digest, NOW_US - 5_000_000), Lane.ALARM, 1, 9, before, 1)
-    gone = RaisedState(Raised("gone", 7, digest, NOW_US), Lane.ALARM, 1, 10, before, 1)
+    kept = RaisedState(Raised("help", "panic.pressed", number, digest, NOW_US - 5_000_000), Lane.ALARM, 1, 9, before, 1)
+    gone = RaisedState(Raised("gone", "panic.pressed", 7, digest, NOW_US), Lane.ALARM, 1, 10, before, 1)
 
     async def journey(site: Site) -> None:
         identity = f"gw-1/{before.hex()}/alarm/9"
@@ -172,6 +172,52 @@ def test_what_was_raised_before_a_start_is_known_after_it() -> None:
         assert site.records() == []
 
     run(journey, (kept, gone))
+
+
+def test_a_clock_that_is_set_meanwhile_makes_no_second_record() -> None:
+    async def journey(site: Site) -> None:
+        first = await site.committed(post())
+        before = site.clock.now_us()
+        site.clock.now_us = lambda: before + 3 * 86_400_000_000  # type: ignore[method-assign]  # NTP has come
+        assert await site.ask(post()) == first
+        assert len(site.records()) == 1
+
+    run(journey)
+
+
+def test_a_flood_of_one_type_hides_no_key_of_another_least_of_all_one_that_is_not_durable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "STORE_WITHIN", 0.001)
+    monkeypatch.setattr(local, "RAISED_KEPT", 3)
+
+    async def journey(site: Site) -> None:
+        for type_ in ("panic.pressed", "door.opened"):
+            site.local._sources["help"].buckets[type_] = Bucket(6e9, 1000, site.clock.now)
+        first = await site.committed(post(key=OTHER))
+        for number in range(5):
+            await site.committed(post("door.opened", f"0123456789abcdef_{number}"))
+        assert await site.ask(post(key=OTHER)) == first
+        site.store.entries.clear()
+        assert (await site.ask(post()))[0] == 503
+        for number in range(5):
+            await site.ask(post("door.opened", f"0123456789abcdef-{number}"))
+        await site.ask(post())
+        await site.ask(post("door.opened", "0123456789abcdef-0"))
+        kinds = [type_ for type_, *_rest in site.records()]
+        assert [kinds.count(one) for one in ("panic.pressed", "door.opened")] == [1, 5]
+
+    run(journey)
+
+
+def test_a_box_that_asks_without_end_has_its_tries_left() -> None:
+    async def journey(site: Site) -> None:
+        await site.committed(post())
+        while (await site.ask(get(f"/v1/events/{KEY}")))[0] == 200:
+            pass
+        assert (await site.ask(post()))[0] == 202
+
+    run(journey)
 
 
 def test_a_flood_of_one_type_leaves_the_others_through() -> None:
@@ -248,12 +294,12 @@ def test_who_is_not_known_is_told_at_most_once_a_minute() -> None:
 def test_of_a_source_only_the_newest_are_known() -> None:
     async def journey(site: Site) -> None:
         site.local._sources["help"].buckets["panic.pressed"] = Bucket(6e9, 1000, site.clock.now)
-        for number in range(local.KEPT + 3):
+        for number in range(RAISED_KEPT + 3):
             await site.committed(post(key=f"0123456789abcdef-{number}"))
             site.store.entries.clear()
             site.clock.now += 1
-        assert len(site.local._sources["help"].events) == local.KEPT
-        assert len(site.local._awaited._waiting) == local.KEPT
+        assert len(site.local._sources["help"].events) == RAISED_KEPT
+        assert len(site.local._awaited._waiting) == RAISED_KEPT
         assert (await site.ask(get("/v1/events/0123456789abcdef-2")))[0] == 404
         assert (await site.ask(get("/v1/events/0123456789abcdef-3")))[0] == 200
 

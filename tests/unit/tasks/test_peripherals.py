@@ -24,7 +24,7 @@ from gateway.sensing.osdp import (
 from gateway.signing.chain import Chain
 from gateway.signing.cose import Signer
 from gateway.tasks.inputs import told
-from gateway.tasks.osdp import Done, Link
+from gateway.tasks.osdp_link import Done, Link
 from gateway.tasks.peripherals import Input, Output, Peripheral, Peripherals
 from gateway.tasks.recorder import Recorder
 from tests.support.memory import Clock, Store, read
@@ -37,19 +37,25 @@ PLACE = Position(1, 2)
 
 
 class Wire:
-    """The bus: what it was asked to tell."""
+    """The bus: what it was asked to tell. What becomes of it is known when the bus has come to it (`turn`)."""
 
     def __init__(self) -> None:
         self.links = {"gate": Link("gate", 1, Keys(bytes(16)))}
         self.orders: list[Order] = []
+        self.waiting: list[Done] = []
         self.away = False
-        self.wrong: str | None = None
 
     def order(self, _name: str, order: Order, done: Done = lambda _wrong: None) -> bool:
         if not self.away:
             self.orders.append(order)
-            done(self.wrong)
+            self.waiting.append(done)
         return not self.away
+
+    def turn(self, wrong: str | None = None) -> None:
+        """Have all that waits done, or not."""
+        waiting, self.waiting = self.waiting, []
+        for done in waiting:
+            done(wrong)
 
     def taken(self) -> list[Order]:
         found, self.orders = self.orders, []
@@ -99,6 +105,8 @@ class Gate:
         self.peripherals.settled("gate")
         self.report(*levels)
         self.peripherals.reported("gate", LocalReport(tampered, unpowered))
+        self.wire.turn()
+        self.peripherals.heard("gate", self.now)
 
     def report(self, *levels: bool) -> None:
         self.peripherals.reported("gate", InputsReport(levels))
@@ -195,24 +203,36 @@ def test_it_is_lost_once_over_a_restart_too_with_what_is_wrong() -> None:
     assert after.peripherals.troubles == []
 
 
-def test_an_output_is_on_for_as_long_as_it_may_and_off_after_a_power_cut() -> None:
+ON, OFF = SetOutput(0, on=True), SetOutput(0, on=False)
+
+
+def on(gate: Gate) -> bool:
+    return bool(gate.peripherals.glance("gate", gate.now)["outputs"][0]["on"])
+
+
+def test_an_output_is_on_for_as_long_as_it_may_told_again_meanwhile_and_off_after_a_power_cut() -> None:
     gate, said = Gate(), list[str | None]()
     gate.connect(*IDLE)
     gate.wire.taken()
     gate.peripherals.switch("gate", "siren", said.append, on=True, seconds=None)
-    gate.later(59)
-    assert gate.wire.taken() == [SetOutput(0, on=True)]
+    gate.wire.turn()
+    for _second in range(59):
+        gate.later(1)
+    assert gate.wire.taken() == [ON] * 6, "every ten seconds: it goes off by itself when nobody does"
     gate.peripherals.live("gate", gate.now)
-    assert gate.wire.taken() == [SetOutput(0, on=True), Show(Lamp.OFF)], "it came back within its time"
+    assert gate.wire.taken() == [ON, Show(Lamp.OFF)], "it came back within its time"
+    gate.wire.turn()
     gate.later(1)
-    assert gate.wire.taken() == [SetOutput(0, on=False)]
+    gate.wire.turn()
+    assert (gate.wire.taken(), on(gate)) == ([OFF], False)
     gate.peripherals.switch("gate", "siren", said.append, on=True, seconds=30)
+    gate.wire.turn()
     gate.wire.away = True
     gate.later(30)
     gate.wire.away = False
     gate.wire.taken()
     gate.peripherals.live("gate", gate.now)
-    assert gate.wire.taken()[0] == SetOutput(0, on=False), "its time was over while it was away"
+    assert gate.wire.taken()[0] == OFF, "its time was over while it was away"
     gate.peripherals.switch("gate", "horn", said.append, on=True, seconds=None)
     gate.wire.away = True
     gate.peripherals.switch("gate", "siren", said.append, on=True, seconds=None)
@@ -221,16 +241,95 @@ def test_an_output_is_on_for_as_long_as_it_may_and_off_after_a_power_cut() -> No
     ]  # fmt: skip
 
 
-def test_it_shows_itself_for_a_time_and_then_what_it_showed_before() -> None:
+def test_to_be_off_is_told_until_it_is_done() -> None:
+    gate, said = Gate(), list[str | None]()
+    gate.connect(*IDLE)
+    gate.peripherals.switch("gate", "siren", said.append, on=True, seconds=5)
+    gate.wire.turn()
+    gate.wire.taken()
+    gate.wire.away = True
+    gate.later(5)
+    gate.wire.away = False
+    gate.later(1)
+    gate.wire.turn("its connection broke before that was done")
+    assert (gate.wire.taken(), on(gate)) == ([OFF], True)
+    gate.later(1)
+    gate.wire.turn()
+    gate.later(1)
+    assert (gate.wire.taken(), on(gate)) == ([OFF], False)
+    gate.peripherals.switch("gate", "siren", said.append, on=True, seconds=5)
+    gate.wire.turn()
+    gate.wire.away = True
+    gate.peripherals.switch("gate", "siren", said.append, on=False, seconds=None)
+    gate.wire.away = False
+    gate.wire.taken()
+    gate.later(1)
+    gate.wire.turn()
+    assert (gate.wire.taken(), on(gate)) == ([OFF], False)
+    assert said == [None, None, "gate: it is not connected"]
+
+
+def test_what_was_not_switched_on_is_not_on_and_a_later_on_counts() -> None:
+    gate, said = Gate(), list[str | None]()
+    gate.connect(*IDLE)
+    gate.peripherals.switch("gate", "siren", said.append, on=True, seconds=None)
+    gate.wire.turn("it refuses that")
+    assert (said, on(gate)) == (["it refuses that"], False)
+    gate.wire.taken()
+    gate.peripherals.live("gate", gate.now)
+    assert gate.wire.taken()[0] == OFF
+    gate.peripherals.switch("gate", "siren", said.append, on=True, seconds=1)
+    gate.wire.turn()
+    gate.later(1)
+    gate.peripherals.switch("gate", "siren", said.append, on=True, seconds=9)
+    gate.wire.turn()
+    assert on(gate), "to be off was told before"
+
+
+def test_it_shows_itself_for_a_time_or_until_a_press_and_then_what_it_should() -> None:
     gate, said = Gate(), list[str | None]()
     gate.connect(*IDLE)
     gate.report(True, False, True)
     gate.store.commit()
     gate.wire.taken()
     gate.peripherals.identify("gate", 30, said.append)
-    gate.receipt(Lane.ALARM, 1)
+    gate.wire.turn()
+    gate.peripherals.live("gate", gate.now)
+    assert gate.wire.taken() == [Show(Lamp.FAST), OFF, Show(Lamp.FAST)], "and still after a power cut"
     gate.later(30)
-    assert (gate.wire.taken(), said) == ([Show(Lamp.FAST), Show(Lamp.STEADY)], [None])
+    assert gate.wire.taken() == [Show(Lamp.SLOW)]
+    gate.peripherals.identify("gate", 30, said.append)
+    gate.receipt(Lane.ALARM, 1)
+    assert gate.wire.taken() == [Show(Lamp.FAST), Show(Lamp.STEADY)]
+    gate.wire.turn()
+    gate.later(30)
+    assert (gate.wire.taken(), said) == ([], [None, None])
+
+
+def test_one_that_does_not_say_how_its_inputs_are_is_a_trouble() -> None:
+    gate = Gate()
+    gate.peripherals.live("gate", gate.now)
+    gate.peripherals.settled("gate")
+    gate.wire.turn("this peripheral has none, or not so many")
+    gate.peripherals.heard("gate", gate.now)
+    assert gate.peripherals.trouble("gate") == (
+        "it does not say how its inputs are: a press may not be heard. Is it a model with inputs?"
+    )
+    gate.connect(*IDLE)
+    assert gate.peripherals.trouble("gate") is None
+
+
+def test_that_it_is_back_is_told_when_there_is_room() -> None:
+    gate = Gate()
+    gate.connect(*IDLE)
+    gate.peripherals.failed("gate", "silent", 103.0, lost=True)
+    gate.store.full = True
+    gate.connect(*IDLE)
+    assert [one[0] for one in gate.told] == ["device.lost"]
+    gate.store.full = False
+    gate.peripherals.heard("gate", gate.now)
+    gate.peripherals.heard("gate", gate.now)
+    assert [one[0] for one in gate.told] == ["device.lost", "device.restored"]
 
 
 def test_what_is_wrong_with_it_is_said_and_no_key() -> None:
@@ -246,6 +345,8 @@ def test_what_is_wrong_with_it_is_said_and_no_key() -> None:
     assert gate.peripherals.trouble("gate") == (
         "it has no key yet and is not heard: c5-gateway peripheral install gate"
     )
+    gate.wire.links["gate"].unreadable = "the key of gate can't be read: it is damaged. Do this"
+    assert gate.peripherals.trouble("gate") == "the key of gate can't be read: it is damaged. Do this"
     gate.wire.links["gate"].installing_until = 200.0
     gate.wire.links["gate"].keys = Keys(None, b"0123456789abcdef")
     glance = gate.peripherals.glance("gate", gate.now)

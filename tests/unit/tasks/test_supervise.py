@@ -253,12 +253,40 @@ def test_a_device_with_another_key_begins_anew_and_one_that_is_revoked_is_not_mi
         site.heard()
 
 
-def test_c5_is_told_of_each_device_that_goes_but_not_of_the_one_that_it_revoked_itself() -> None:
+def test_c5_is_told_of_each_device_that_goes_whoever_has_revoked_it() -> None:
     site = Site()
     other = Device("0c500043", "C5-BTN", KEY, "gate", PLACE)
     site.supervise.watch({ID: Device(ID, "C5-BTN", KEY, "lobby", PLACE), other.id: other})
-    site.supervise.watch({}, commanded=ID)
+    site.supervise.watch({ID: Device(ID, "C5-BTN", KEY, "lobby", PLACE)})
     assert site.told() == [left("0c500043", "technician")], "at once: what forgets it goes into the same transaction"
+    site.supervise.revoked("0c500044")
+    assert site.told()[1:] == [left("0c500044", "technician")], "so does what went while the service was down"
+
+
+@pytest.mark.parametrize("seconds", range(600, 611))
+def test_a_device_under_the_number_of_one_that_is_no_more_is_lost_only_after_c5_knows_of_that(seconds: int) -> None:
+    site = Site()
+    site.store.full = True
+    site.supervise.watch({ID: Device(ID, "C5-BTN", bytes(16), "lobby", PLACE)})
+    site.pass_(seconds)
+    site.store.full = False
+    site.pass_(700)
+    assert [type_ for type_, _source, _data in site.told()] == ["command.executed", "device.lost"]
+
+
+def test_nor_is_its_battery_low_before_c5_knows_of_that() -> None:
+    site = Site()
+    site.store.full = True
+    site.supervise.watch({ID: Device(ID, "C5-BTN", bytes(16), "lobby", PLACE)})
+    for _minute in range(20):
+        site.pass_(60)
+        site.heard(Heartbeat(5, 2390))
+    site.store.full = False
+    site.heard(Heartbeat(5, 2390))
+    assert site.told() == [], "it would be the old one's, and end with that"
+    site.pass_(60)
+    site.heard(Heartbeat(5, 2390))
+    assert [type_ for type_, _source, _data in site.told()] == ["command.executed", "battery.low"]
 
 
 def test_a_device_that_was_revoked_while_the_service_was_down_is_told_once_there_is_room() -> None:
@@ -322,10 +350,18 @@ def test_events_too_many_to_be_told_without_room_are_counted_in_the_next_report(
     assert site.told() == [("device.chattering", ID, {"count": 61})]
 
 
-def test_troubles_of_what_is_configured_no_more_end_with_one_record_and_its_notes_with_that() -> None:
+def test_a_local_source_that_is_configured_no_more_has_left() -> None:
+    site = Site()
+    site.supervise.gone({"analytics"}, ("analytics", "help"))
+    site.pass_(1)
+    assert site.told() == [left("help", "settings")]
+
+
+def test_troubles_of_what_is_configured_no_more_end_and_its_notes_with_that() -> None:
     notes = (
         Note("old", "port.lost", 0), Note("old", "radio.jammed", 0), Note("button", "panic.pressed", 1),
-        Note("radio", "port.lost", 0), Note(ID, "device.lost", 180),
+        Note("radio", "port.lost", 0), Note(ID, "device.lost", 180), Note("gnss", "port.lost", 0),
+        Note("gnss", "position.moved", 7),
     )  # fmt: skip
     site = Site(notes)
     site.supervise.gone({"radio"})
@@ -333,8 +369,17 @@ def test_troubles_of_what_is_configured_no_more_end_with_one_record_and_its_note
     site.pass_(1)
     site.store.full = False
     site.pass_(2)
-    assert site.told() == [left("old", "settings"), left("button", "settings")]
-    assert site.notes == {("old", "port.lost"): None, ("old", "radio.jammed"): None, ("button", "panic.pressed"): None}
+    assert site.told() == [
+        ("port.restored", "old", {"port": "old"}),
+        ("radio.cleared", "old", {"port": "old", "noise": 0}),
+        left("button", "settings"),
+        ("port.restored", "gnss", {"port": "gnss"}),
+        left("gnss", "settings"),
+    ]
+    assert site.notes == {
+        ("old", "port.lost"): None, ("old", "radio.jammed"): None, ("button", "panic.pressed"): None,
+        ("gnss", "port.lost"): None, ("gnss", "position.moved"): None,
+    }  # fmt: skip
 
 
 def test_a_port_is_not_well_as_long_as_its_line_or_its_driver_says_so() -> None:

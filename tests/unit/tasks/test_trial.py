@@ -71,5 +71,9 @@ def test_a_disk_that_refuses_is_asked_until_it_does_not(monkeypatch: pytest.Monk
     assert judged(Applied(refuses=2), monkeypatch, heard_at=None) == (["taken back", "settings"], 140.0)
 
 
+def test_who_is_heard_while_the_disk_refuses_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert judged(Applied(refuses=1), monkeypatch, heard_at=100.0) == (["kept"], 110.0)
+
+
 def test_a_trial_follows_the_profile() -> None:
     assert [trial.period(profile) for profile in (3, 20, 90, 3600)] == [12, 80, 360, 900]

@@ -16,6 +16,7 @@ from tests.support.memory import C5, NOW_US, Broker, make_holders, read, settle
 from tests.support.uplink import EPOCH, OLD, RECEIPT, ROUTE, Holders, Life, live
 
 ALARM, STATUS, TELEMETRY = Lane
+TEN_YEARS_US = 315_360_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -520,6 +521,24 @@ def test_a_receiver_whose_clock_is_ahead_does_not_make_another_s_receipts_record
             await life.passes(10)
             other.receipt(life.broker.connection, RECEIPT, {ALARM: [(EPOCH, 1)]})
         assert life.uplink.troubles == []
+
+    live(holders, story)
+
+
+def test_a_receiver_of_satellites_that_is_deceived_cuts_c5_off_from_nothing(holders: Holders) -> None:
+    async def story(life: Life) -> None:
+        life.clock.source = 3
+        life.press()
+        for ahead_us in (TEN_YEARS_US, 100_000_000, -100_000_000):
+            life.clock.deceived_us = ahead_us
+            for _ in range(12):
+                await life.passes(10)
+                life.c5.beat(life.broker.connection, life.clock.firm()[0])
+            assert "C5 has not been heard" not in life.said
+        life.clock.deceived_us = TEN_YEARS_US
+        said = Receipt("gw-1", life.clock.firm()[0] + 1, {ALARM: [(EPOCH, 1)]})
+        life.broker.connection.say(RECEIPT, life.c5.holder.signer.sign("receipt", message.encode(said)))
+        assert life.store.receipts == [Run(ALARM, 2, 1, 1)]
 
     live(holders, story)
 

@@ -27,9 +27,9 @@ Told = list[tuple[str, str, Mapping[str, Any] | None]]
 class Noting(Store):
     """A store that knows in which order it was told what to note."""
 
-    def __init__(self) -> None:
+    def __init__(self, notes: tuple[Note, ...]) -> None:
         super().__init__()
-        self.noted: list[Note] = []
+        self.noted: list[Note] = [*notes]
 
     def append(self, entry: Entry) -> None:
         super().append(entry)
@@ -44,7 +44,7 @@ class Site:
     """One receiver and its records."""
 
     def __init__(self, notes: tuple[Note, ...] = (), rules: Rules = RULES) -> None:
-        self.store = Noting()
+        self.store = Noting(notes)
         signer = Signer(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32), b"thumb678")
         self.recorder = Recorder(
             {lane: Chain("gw-1", b"epoch--2", lane, None, signer) for lane in Lane}, 2, self.store,
@@ -60,6 +60,10 @@ class Site:
             latitude = 8.157 + metres * METRE
             said = Said(latitude, -77.69, valid=True, quality=1, satellites=9, hdop=1.0, second=float(second % 86_400))
             self.where.said(said, float(second))
+
+    def seen(self, now: float, record: tuple[Lane, int, int] | None = None) -> bool:
+        """An operator acknowledges the alarm, or what was recorded there."""
+        return self.where.acknowledged(record, now)
 
     def told(self) -> Told:
         """Type, source and data of the records since this was last asked."""
@@ -120,10 +124,10 @@ def test_a_place_that_was_learnt_is_noted_and_a_mast_that_was_carried_away_while
 
 def test_when_an_operator_has_seen_it_the_mast_is_watched_where_it_is_by_then() -> None:
     site = Site()
-    assert not site.where.acknowledged(), "there is nothing to be seen"
+    assert not site.seen(0.0), "there is nothing to be seen"
     site.stands(200, 0, 100)
-    assert site.where.acknowledged()
-    assert not site.where.acknowledged()
+    assert site.seen(100.0)
+    assert not site.seen(100.0)
     assert site.told() == [moved(200)]
     site = Site(site.notes)
     site.stands(200, 100, 300)
@@ -139,11 +143,86 @@ def test_when_an_operator_has_seen_it_the_mast_is_watched_where_it_is_by_then() 
 def test_another_place_in_the_settings_ends_what_an_operator_has_seen() -> None:
     site = Site()
     site.stands(200, 0, 100)
-    site.where.acknowledged()
+    assert site.seen(100.0)
     other = replace(RULES, position=Position(81_570_000 + 90_000, -776_900_000))
     site = Site(site.notes, other)
     site.stands(200, 0, 100)
     assert site.told() == [moved(801)]
+    assert [note.what for note in site.notes] == ["position.moved"]
+
+
+def test_an_acknowledgement_before_the_first_fix_counts_and_the_second_journey_is_told() -> None:
+    site = Site()
+    site.stands(200, 0, 100)
+    assert site.told() == [moved(200)]
+    site = Site(site.notes)
+    assert site.seen(1.0)
+    assert not site.seen(2.0)
+    site = Site(site.notes)
+    site.stands(5000, 10, 200)
+    assert (site.told(), site.where.trouble(200.0)) == ([], None), "where it was by then"
+    site.stands(50_000, 200, 300)
+    assert site.told() == [moved(45_000)]
+    site = Site(site.notes)
+    site.stands(3, 0, 100)
+    assert site.notes == (), "back where it belongs"
+
+
+def test_an_acknowledgement_waits_for_a_fix_that_is_not_old_and_for_more_than_one() -> None:
+    site = Site()
+    site.stands(200, 0, 100)
+    site.stands(290, 100, 101)
+    assert site.seen(101.0)
+    assert site.where.glance(101.0)["anchor"] == {"latitude": 8.1587986, "longitude": -77.69}, "at once"
+    site.stands(200, 101, 300)
+    assert site.told() == [moved(200)], "one fix was an echo"
+    site.stands(0, 300, 400)
+    site.stands(200, 400, 500)
+    assert site.told() == [moved(200)]
+    assert site.seen(4000.0)
+    site.stands(2000, 4000, 4001)
+    assert site.where.glance(4001.0)["anchor"] is None
+    site.stands(900, 4001, 4100)
+    assert site.told() == [], "it is watched where it is by then, not where it was an hour ago"
+
+
+def test_the_acknowledgement_of_an_older_alarm_is_none_of_the_newer() -> None:
+    site = Site()
+    site.stands(200, 0, 100)
+    site.stands(3, 100, 200)
+    site.stands(900, 200, 300)
+    assert site.told() == [moved(200), moved(900)]
+    for older in ((Lane.ALARM, 2, 1), (Lane.ALARM, 2, 3), (Lane.ALARM, 1, 2)):
+        assert not site.seen(300.0, older)
+    assert site.where.trouble(300.0) == "the gateway is 900 m from where it should be"
+    again = Site(site.notes)
+    assert not again.seen(0.0, (Lane.ALARM, 2, 2)), "told in an epoch before this one"
+    assert again.seen(0.0, (Lane.ALARM, 1, 2))
+    assert site.seen(300.0, (Lane.ALARM, 2, 2))
+
+
+def test_what_was_told_of_one_place_is_not_told_of_another() -> None:
+    site = Site()
+    site.stands(200, 0, 100)
+    there = replace(RULES, position=Position(81_587_986, -776_900_000))
+    site = Site(site.notes, there)
+    assert (site.notes, site.where.trouble(0.0)) == ((), None)
+    site.stands(5200, 0, 100)
+    assert site.told() == [moved(5000)]
+
+
+def test_a_learnt_place_ends_with_one_in_the_settings_and_with_a_gateway_that_moves() -> None:
+    learns = replace(RULES, position=None)
+    learnt = Site(rules=learns)
+    learnt.stands(0, 0, 700)
+    for between in (replace(RULES, position=Position(81_660_000, -776_900_000)), replace(learns, mobile=True)):
+        site = Site(learnt.notes, between)
+        site.stands(1000, 0, 100)
+        assert (site.told(), site.notes) == ([], ())
+        site = Site(site.notes, learns)
+        site.stands(1001, 0, 700)
+        assert site.told() == []
+        assert [note.what for note in site.notes] == ["anchor"]
 
 
 def test_an_alarm_that_memory_had_no_room_for_is_told_when_there_is_room() -> None:
@@ -152,8 +231,10 @@ def test_an_alarm_that_memory_had_no_room_for_is_told_when_there_is_room() -> No
     site.stands(200, 0, 100)
     assert site.told() == []
     site.store.full = False
-    site.stands(200, 100, 102)
-    assert site.told() == [moved(200)]
+    for second in range(100, 102):
+        site.where.said(Said(valid=False, quality=0), float(second))
+        site.where.tick(float(second))
+    assert site.told() == [moved(200)], "also where there are no more fixes"
 
 
 def test_a_gateway_that_moves_says_in_each_record_where_it_is_and_how_sure_that_is_by_now() -> None:
@@ -162,7 +243,11 @@ def test_a_gateway_that_moves_says_in_each_record_where_it_is_and_how_sure_that_
     site.stands(5000, 0, 100)
     assert site.recorder.position == Position(82_019_661, -776_900_000, 500)
     assert site.told() == []
-    site.where.tick(159.0)
+    site.where.tick(99.99)
+    assert site.recorder.position == Position(82_019_661, -776_900_000, 500)
+    site.where.tick(100.1)
+    assert site.recorder.position == Position(82_019_661, -776_900_000, 500 + 300)
+    site.where.tick(160.0)
     assert site.recorder.position == Position(82_019_661, -776_900_000, 500 + 60 * 3000)
 
 
@@ -196,6 +281,15 @@ def test_a_receiver_without_a_position_for_ten_minutes_is_a_trouble_and_not_lost
     assert site.where.trouble(698.0) is None
     assert site.where.trouble(699.0) == "no position for 10 min: does the antenna see the sky?"
     assert site.told() == []
+
+
+def test_a_receiver_that_hangs_and_repeats_its_last_sentence_is_a_trouble() -> None:
+    site = Site()
+    site.stands(3, 0, 100)
+    for second in range(100, 800):
+        site.where.said(Said(8.157, -77.69, valid=True, quality=1, satellites=9, hdop=1.0, second=99.0), float(second))
+    assert site.where.trouble(800.0) == "no position for 12 min: does the antenna see the sky?"
+    assert site.where.glance(800.0)["fix_s"] == 701.0
 
 
 def test_a_time_counts_only_beside_a_good_fix() -> None:

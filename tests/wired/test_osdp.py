@@ -20,6 +20,7 @@ from gateway.errors import StoreError
 from gateway.sensing.osdp import (
     AskInputs,
     AskLocal,
+    Broken,
     Frames,
     Heard,
     Idle,
@@ -55,7 +56,7 @@ class Bench:
                 return True
         return False
 
-    async def polled(self) -> Heard | Idle | Silent | Garbled | Gone:
+    async def polled(self) -> Heard | Idle | Broken | Silent | Garbled | Gone:
         """Exchange once, when there is something to ask."""
         await asyncio.sleep(0.052)
         return await self.line.exchange(self.panel)
@@ -92,12 +93,12 @@ def test_a_peripheral_reports_and_is_told_over_its_secure_channel(tmp_path: Path
         gate.tamper(opened=True)
         for order in orders:
             assert panel.submit(order)
-            assert await bench.polled() == Heard(order.code, {0x65: 0x49, 0x64: 0x48}.get(order.code, 0x40))
+            assert await bench.polled() == Heard(order.code, {0x65: 0x49, 0x64: 0x48}.get(order.code, 0x40), True)
         assert list(panel.reports) == [InputsReport((False, True)), LocalReport(tampered=True, unpowered=False)]
         assert (gate.outputs, gate.led, gate.buzzes) == ([True], ("amber", 5, 5), 1)
         panel.reports.clear()
         assert [await bench.polled(), await bench.polled(), await bench.polled()] == [
-            Heard(0x60, 0x49), Heard(0x60, 0x48), Heard(0x60, 0x40),
+            Heard(0x60, 0x49, True), Heard(0x60, 0x48, True), Heard(0x60, 0x40, True),
         ]  # fmt: skip
         assert await bench.line.exchange(panel) == Idle()
 
@@ -140,11 +141,11 @@ def test_a_forged_answer_without_a_mac_reaches_libosdp_not_which_would_believe_i
         for frame in forged:
             bench.terminal.to_gateway(frame)
         assert await exchange == Silent()
-        assert (bench.line.forged, list(bench.panel.reports), bench.panel.live) == (4, [], True)
+        assert (bench.line.forged[1], list(bench.panel.reports), bench.panel.live) == (4, [], True)
 
         bench.peripheral.heal()
         await asyncio.sleep(0.81)
-        assert await bench.line.exchange(bench.panel) == Heard(0x60, 0x40)
+        assert await bench.line.exchange(bench.panel) == Heard(0x60, 0x40, True)
         await asyncio.sleep(0.052)
         asked = Frames().feed(bench.panel.ask())[0]
         bench.panel.answer(forged[asked.raw[4] & 3])
@@ -233,6 +234,7 @@ def test_an_event_is_emptied_for_it_is_never_freed_and_nothing_strange_in_one_ra
 
 def test_a_key_is_kept_for_its_owner_alone_and_read_as_it_was_written(tmp_path: Path) -> None:
     files = KeyFiles(tmp_path)
+    assert files.read("gate") == Keys()
     for keys in (Keys(KEY, OTHER), Keys(None, OTHER), Keys(KEY), Keys()):
         files.write("gate", keys)
         assert files.read("gate") == keys
@@ -241,10 +243,22 @@ def test_a_key_is_kept_for_its_owner_alone_and_read_as_it_was_written(tmp_path: 
 
 
 @pytest.mark.parametrize("text", ["", "00\n\n", "zz\n\n", f"{KEY.hex()}", "\xff\n\n", f"{KEY.hex()}00\n\n"])
-def test_a_file_that_is_damaged_holds_no_key(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_damaged_is_not_the_same_as_none_and_is_not_lost(tmp_path: Path, text: str) -> None:
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "gate").write_text(text, encoding="latin-1")
-    assert KeyFiles(tmp_path).read("gate") == Keys()
+    files = KeyFiles(tmp_path)
+    with pytest.raises(StoreError, match="the key of gate can't be read: it is damaged"):
+        files.read("gate")
+    files.put_aside("gate")
+    files.write("gate", Keys(KEY))
+    assert files.read("gate") == Keys(KEY)
+    assert (tmp_path / FOLDER / "gate.unreadable").read_text(encoding="latin-1") == text
+
+
+def test_a_file_that_can_not_be_read_is_not_the_same_as_none(tmp_path: Path) -> None:
+    (tmp_path / FOLDER / "gate").mkdir(parents=True)
+    with pytest.raises(StoreError, match="the key of gate can't be read: Is a directory"):
+        KeyFiles(tmp_path).read("gate")
 
 
 def test_a_key_that_can_not_be_stored_is_said_so(tmp_path: Path) -> None:

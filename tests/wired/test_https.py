@@ -14,7 +14,7 @@ import pytest
 
 from certs.authority import Authority
 from gateway.drivers import https
-from gateway.drivers.https import CONNECTIONS_MAX, OF_ONE_MAX, Server
+from gateway.drivers.https import CONNECTIONS_MAX, OF_ONE_MAX, STRANGERS_MAX, Server
 from gateway.errors import CertificateError
 from gateway.sensing.asked import Request, Response, answer, problem
 from gateway.tls import server_context
@@ -29,6 +29,9 @@ class Answerer:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.slow = asyncio.Event()
+
+    def knows(self, names: tuple[str, ...]) -> bool:
+        return bool(names)
 
     def refuse(self, request: Request, _names: tuple[str, ...], _address: str) -> Response | None:
         return problem(401, "no") if request.target == "/no" else None
@@ -176,7 +179,11 @@ def test_whoever_takes_his_time_is_cut_off_and_holds_up_nobody(tmp_path: Path, m
     asyncio.run(run())
 
 
-def test_strangers_make_way_for_who_comes_and_who_is_being_answered_stays(tmp_path: Path) -> None:
+def test_strangers_make_way_for_who_comes_and_who_is_being_answered_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(https, "YOUNG", 0.0)
+
     async def run() -> None:
         site = Site(tmp_path)
         async with site.open():
@@ -196,10 +203,86 @@ def test_strangers_make_way_for_who_comes_and_who_is_being_answered_stays(tmp_pa
     asyncio.run(run())
 
 
+async def from_address(site: Site, address: str) -> socket.socket:
+    sock = socket.socket()
+    sock.bind((address, 0))
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (HOST, site.port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def test_whoever_is_known_gets_in_slow_as_he_may_be_while_strangers_flood_from_hundreds_of_addresses(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        site = Site(tmp_path)
+        context = ssl.create_default_context(cafile=site.authority.trust_anchors)
+        context.load_cert_chain(site.source.tls_certificate, site.source.tls_key)
+
+        async def flood(first: int) -> None:
+            held: list[socket.socket] = []
+            try:
+                for number in range(first, 100_000, 4):
+                    with contextlib.suppress(OSError):
+                        held.append(await from_address(site, f"127.0.{1 + number % 2}.{1 + number // 2 % 200}"))
+                    if len(held) > 40:
+                        held.pop(0).close()
+                    await asyncio.sleep(0.002)
+            finally:
+                for sock in held:
+                    sock.close()
+
+        async with site.open():
+            began = asyncio.get_running_loop().time()
+            first = await site.connect(site.source.tls_certificate, site.source.tls_key)
+            async with asyncio.timeout(5):
+                while not site.server._known:  # noqa: ASYNC110  # by its certificate alone, which has no event
+                    await asyncio.sleep(0.01)
+            flooding = [asyncio.create_task(flood(one)) for one in range(4)]
+            for _ in range(4):
+                sock = await from_address(site, HOST)
+                await asyncio.sleep(0.25)  # a small box computes
+                reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname="localhost")
+                assert (await ask(reader, writer, GET % b"a"))[0] == 200
+                writer.close()
+            assert (await ask(*first, GET % b"a"))[0] == 200, "who was there before stays"
+            counts, took = site.answerer.counts, asyncio.get_running_loop().time() - began
+            assert counts["connections"] > 100, "the flood was one"
+            assert counts["handshakes"] + counts["made way"] <= 40 + 20 * took, "and cost no more than so many"
+            for task in flooding:
+                task.cancel()
+            await asyncio.gather(*flooding, return_exceptions=True)
+            first[1].close()
+
+    asyncio.run(run())
+
+
+def test_a_stranger_has_a_moment_to_prove_himself_before_he_makes_way_for_another(tmp_path: Path) -> None:
+    async def run() -> None:
+        site = Site(tmp_path)
+        context = ssl.create_default_context(cafile=site.authority.trust_anchors)
+        async with site.open():
+            slow = await from_address(site, HOST)
+            others = [await from_address(site, f"127.0.1.{number}") for number in range(1, 38)]
+            await asyncio.sleep(0.2)
+            assert site.server.connections == STRANGERS_MAX
+            reader, writer = await asyncio.open_connection(sock=slow, ssl=context, server_hostname="localhost")
+            assert (await ask(reader, writer, GET % b"a"))[0] == 200
+            writer.close()
+            for sock in others:
+                sock.close()
+
+    asyncio.run(run())
+
+
 def test_an_address_that_connects_too_often_is_turned_away_and_another_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(https, "CONNECTS", (60.0, 5))
+    monkeypatch.setattr(https, "OF_A_STRANGER", (60.0, 5))
 
     async def run() -> None:
         site = Site(tmp_path)
@@ -207,10 +290,7 @@ def test_an_address_that_connects_too_often_is_turned_away_and_another_is_not(
             strangers = [await asyncio.open_connection(HOST, site.port) for _ in range(9)]
             await asyncio.sleep(0.05)
             assert site.answerer.counts["connections"] == 4
-            other = socket.socket()
-            other.bind(("127.0.0.2", 0))
-            other.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(other, (HOST, site.port))
+            other = await from_address(site, "127.0.0.2")
             context = ssl.create_default_context(cafile=site.authority.trust_anchors)
             honest = await asyncio.open_connection(sock=other, ssl=context, server_hostname="localhost")
             assert json.loads((await ask(*honest, GET % b"a"))[1])["address"] == "127.0.0.2"
@@ -224,18 +304,15 @@ def test_connections_are_bounded_over_all_addresses(tmp_path: Path) -> None:
     async def run() -> None:
         site = Site(tmp_path)
         async with site.open():
-            socks = []
-            for number in range(CONNECTIONS_MAX + 8):
-                sock = socket.socket()
-                sock.bind((f"127.0.1.{number // 4 + 1}", 0))
-                sock.setblocking(False)
-                await asyncio.get_running_loop().sock_connect(sock, (HOST, site.port))
-                socks.append(sock)
+            known = await site.connect(site.source.tls_certificate, site.source.tls_key)
+            assert (await ask(*known, GET % b"a"))[0] == 200
+            socks = [await from_address(site, f"127.0.1.{number // 4 + 1}") for number in range(CONNECTIONS_MAX + 8)]
             await asyncio.sleep(0.05)
             assert site.server.connections <= CONNECTIONS_MAX
             honest = await site.connect()
             assert (await ask(*honest, GET % b"a"))[0] == 200
             honest[1].close()
+            known[1].close()
             for sock in socks:
                 sock.close()
 
@@ -271,6 +348,35 @@ def test_a_certificate_of_another_authority_or_past_its_end_is_refused_also_by_a
             ]  # fmt: skip
 
     asyncio.run(run())
+
+
+def test_no_session_of_tls_1_2_is_resumed_and_no_certificate_outlives_its_end_by_one(tmp_path: Path) -> None:
+    """By memory alone: what OpenSSL keeps of a session is kept in a context."""
+    site = Site(tmp_path)
+    server = site.context()
+    client = ssl.create_default_context(cafile=site.authority.trust_anchors)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.load_cert_chain(site.source.tls_certificate, site.source.tls_key)
+
+    def shake(session: ssl.SSLSession | None) -> ssl.SSLObject:
+        there, here = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ours = server.wrap_bio(there, here, server_side=True)
+        theirs = client.wrap_bio(here, there, server_hostname="localhost", session=session)
+        for _ in range(4):
+            for side in (theirs, ours):
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+        assert ours.getpeercert() is not None
+        for _ in range(3):  # both say farewell: else OpenSSL resumes nothing of it
+            for side in (theirs, ours):
+                with contextlib.suppress(ssl.SSLError):
+                    side.unwrap()
+        return theirs
+
+    session = shake(None).session
+    assert shake(session).session_reused is False
+    site.at = datetime.now(UTC)  # nobody has set the clock
+    assert shake(shake(None).session).session_reused is False
 
 
 @pytest.mark.parametrize(("version", "spoken"), [("TLSv1_3", True), ("TLSv1_2", True), ("TLSv1_1", False)])
