@@ -139,7 +139,8 @@ async def watching(world: World) -> AsyncIterator[bytearray]:
         command = [setpriv, "--pdeathsig", "KILL", *command]
     process = await asyncio.create_subprocess_exec(
         *command,
-        stdin=far, stdout=far, stderr=far, env={**os.environ, "TERM": "xterm"},
+        stdin=far, stdout=far, stderr=far,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "70"},  # pytest-xdist has others in it
     )  # fmt: skip
     os.close(far)
     shown = bytearray()

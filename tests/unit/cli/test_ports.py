@@ -433,7 +433,9 @@ def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, options: tuple[str, 
     os.close(far)
     command = [sys.executable, "-m", "gateway.cli.main", "ports", *options, name]
     environment = os.environ | {"C5_GATEWAY_CONFIG": str(tmp_path / "none.toml")}
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # in the background it is ignored
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 20
     os.set_blocking(near, False)
 
@@ -448,6 +450,9 @@ def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, options: tuple[str, 
         assert time.monotonic() < deadline, "it never listened, or never asked"
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
-    os.close(near)
+    try:
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        os.close(near)
     assert (process.returncode, out, err) == (130, b"", b"")
