@@ -133,12 +133,15 @@ def test_an_input_s_defaults_are_a_button_to_ground_and_an_output_s_five_minutes
     assert (siren.line, siren.active_low, siren.longest_s) == ("GPIO22", False, 300)
 
 
-@pytest.mark.parametrize(("said", "longest"), [("", None), ("max_on_s = 4\n", 4)])
-def test_a_light_may_be_on_for_as_long_as_it_is_told_unless_the_settings_limit_it(
-    tmp_path: Path, said: str, longest: int | None
+@pytest.mark.parametrize(
+    ("kind", "said", "longest"),
+    [("led", "", None), ("led", "max_on_s = 4\n", 4), ("siren", "", 300), ("siren", "max_on_s = 4\n", 4)],
+)
+def test_the_settings_limit_every_output_and_without_them_a_light_alone_has_no_limit(
+    tmp_path: Path, kind: str, said: str, longest: int | None
 ) -> None:
-    (light,) = _load(tmp_path, WHOLE + SIREN.replace('"siren"', '"led"') + said).output
-    assert light.longest_s == longest
+    (output,) = _load(tmp_path, WHOLE + SIREN.replace('kind = "siren"', f'kind = "{kind}"') + said).output
+    assert output.longest_s == longest
 
 
 @pytest.mark.parametrize(
